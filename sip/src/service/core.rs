@@ -1,0 +1,461 @@
+//! The task that owns the endpoint: routes inputs in, transmits out, events to the claims and calls.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Claim,
+    handle::{Call, Incoming, Order, Pipe, PipeIn, Sip},
+    net::{self, Hub, Input},
+};
+use crate::{
+    endpoint::{ALLOW, CallEvent, CallId, Endpoint, Event, ReqId, TxId},
+    error::SipError,
+    flow::{Flow, FlowId, Target, Transport},
+    message::{Request, Response},
+    method::Method,
+    prepass,
+};
+
+enum Way {
+    Udp { socket: usize, peer: SocketAddr, seen: Instant },
+    Stream { out: mpsc::Sender<Bytes>, stop: CancellationToken },
+}
+
+/// Events a call may have waiting; the last quarter is kept for its end and its answers.
+const CALL_QUEUE: usize = 64;
+
+pub(super) struct Core {
+    endpoint: Endpoint,
+    udp: Vec<Arc<UdpSocket>>,
+    claims: Vec<Claim>,
+    hub: Hub,
+    tls: Option<TlsConnector>,
+    ways: HashMap<FlowId, Way>,
+    udp_flows: HashMap<(usize, SocketAddr), FlowId>,
+    connections: HashMap<(Transport, SocketAddr), FlowId>,
+    per_source: HashMap<IpAddr, usize>,
+    requests: HashMap<ReqId, oneshot::Sender<Result<Response, SipError>>>,
+    calls: HashMap<CallId, mpsc::Sender<CallEvent>>,
+}
+
+impl Core {
+    pub fn new(
+        endpoint: Endpoint,
+        udp: Vec<Arc<UdpSocket>>,
+        claims: Vec<Claim>,
+        hub: Hub,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Core {
+        Core {
+            endpoint,
+            udp,
+            claims,
+            hub,
+            tls: tls.map(Into::into),
+            ways: HashMap::new(),
+            udp_flows: HashMap::new(),
+            connections: HashMap::new(),
+            per_source: HashMap::new(),
+            requests: HashMap::new(),
+            calls: HashMap::new(),
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.endpoint.next_timeout()
+    }
+
+    pub fn tick(&mut self) {
+        self.endpoint.tick(now());
+        self.flush();
+    }
+
+    pub fn shutdown(&mut self) {
+        self.endpoint.shutdown(now());
+        self.flush();
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.endpoint.load().2 == 0
+    }
+
+    pub fn input(&mut self, input: Input) {
+        match input {
+            Input::Datagram { socket, peer, data } => {
+                // No flow for keepalives and for what cannot be SIP.
+                let start = prepass::leading_line_ends(&data);
+                if !data.get(start).is_some_and(u8::is_ascii_alphabetic) {
+                    if start < data.len() {
+                        self.hub.shared.stats.parse_errors.inc();
+                    }
+                    return;
+                }
+                if let Some(flow) = self.udp_flow(socket, peer) {
+                    if self.hub.shared.taps.any() {
+                        self.hub.shared.taps.see(false, &flow, &data);
+                    }
+                    self.endpoint.recv_bytes(now(), &flow, data);
+                }
+            }
+            Input::Opened { flow, out, stop } => {
+                if self.room_for(flow.peer.ip()) {
+                    self.add_stream(flow, out, stop);
+                } else {
+                    self.hub.shared.stats.dropped_flows.inc();
+                    stop.cancel();
+                }
+            }
+            Input::Message { flow, data } => {
+                if let Some(flow) = self.hub.shared.flows.get(&flow).map(|f| f.clone()) {
+                    if self.hub.shared.taps.any() {
+                        self.hub.shared.taps.see(false, &flow, &data);
+                    }
+                    self.endpoint.recv_bytes(now(), &flow, data);
+                }
+            }
+            Input::Closed { flow } => self.closed(flow),
+        }
+        self.flush();
+    }
+
+    fn room_for(&mut self, ip: IpAddr) -> bool {
+        let limits = self.hub.limits.clone();
+        if self.ways.len() >= limits.max_flows {
+            self.forget_idle();
+        }
+        self.ways.len() < limits.max_flows
+            && self.per_source.get(&ip).copied().unwrap_or(0) < limits.connections_per_source
+    }
+
+    fn add_stream(&mut self, flow: Flow, out: mpsc::Sender<Bytes>, stop: CancellationToken) {
+        *self.per_source.entry(flow.peer.ip()).or_default() += 1;
+        self.connections.insert((flow.transport, flow.peer), flow.id);
+        self.ways.insert(flow.id, Way::Stream { out, stop });
+        self.hub.shared.flows.insert(flow.id, flow);
+    }
+
+    fn closed(&mut self, id: FlowId) {
+        let Some(way) = self.ways.remove(&id) else { return };
+        if let Way::Stream { stop, .. } = way {
+            stop.cancel();
+        }
+        if let Some((_, flow)) = self.hub.shared.flows.remove(&id) {
+            if self.connections.get(&(flow.transport, flow.peer)) == Some(&id) {
+                self.connections.remove(&(flow.transport, flow.peer));
+            }
+            if let Some(n) = self.per_source.get_mut(&flow.peer.ip()) {
+                *n -= 1;
+                if *n == 0 {
+                    self.per_source.remove(&flow.peer.ip());
+                }
+            }
+        }
+        self.endpoint.flow_closed(now(), id);
+    }
+
+    fn udp_flow(&mut self, socket: usize, peer: SocketAddr) -> Option<Flow> {
+        if let Some(id) = self.udp_flows.get(&(socket, peer)) {
+            if let Some(Way::Udp { seen, .. }) = self.ways.get_mut(id) {
+                *seen = now();
+            }
+            return self.hub.shared.flows.get(id).map(|f| f.clone());
+        }
+        if self.ways.len() >= self.hub.limits.max_flows {
+            self.forget_idle();
+            if self.ways.len() >= self.hub.limits.max_flows {
+                self.hub.shared.stats.dropped_flows.inc();
+                return None;
+            }
+        }
+        let bound = self.hub.shared.listening.udp.get(socket).copied()?;
+        let ip = if bound.ip().is_unspecified() { net::kernel_address(peer).unwrap_or(bound.ip()) } else { bound.ip() };
+        let flow = Flow {
+            id: self.hub.shared.flow_id(),
+            transport: Transport::Udp,
+            local: SocketAddr::new(ip, bound.port()),
+            peer,
+            profile: (self.hub.profiles)(Transport::Udp, peer),
+        };
+        self.udp_flows.insert((socket, peer), flow.id);
+        self.ways.insert(flow.id, Way::Udp { socket, peer, seen: now() });
+        self.hub.shared.flows.insert(flow.id, flow.clone());
+        Some(flow)
+    }
+
+    /// Forgets the longest idle twentieth of the UDP flows that nothing needs.
+    fn forget_idle(&mut self) {
+        let used = self.endpoint.flows_in_use();
+        let mut idle: Vec<(Instant, FlowId, usize, SocketAddr)> = self
+            .ways
+            .iter()
+            .filter_map(|(id, way)| match way {
+                Way::Udp { socket, peer, seen } if !used.contains(id) => Some((*seen, *id, *socket, *peer)),
+                _ => None,
+            })
+            .collect();
+        idle.sort_unstable_by_key(|i| (i.0, i.1));
+        for (_, id, socket, peer) in idle.into_iter().take(self.hub.limits.max_flows / 20 + 1) {
+            self.ways.remove(&id);
+            self.udp_flows.remove(&(socket, peer));
+            self.hub.shared.flows.remove(&id);
+        }
+    }
+
+    fn resolve(&mut self, target: Target) -> Result<Flow, SipError> {
+        match target {
+            Target::Flow(id) => self.hub.shared.flows.get(&id).map(|f| f.clone()).ok_or(SipError::UnknownFlow),
+            Target::Address(Transport::Udp, peer) => {
+                let (_, socket) = self.hub.shared.listening.towards(Transport::Udp, peer);
+                let socket = socket.ok_or(SipError::NoListener(Transport::Udp))?;
+                self.udp_flow(socket, peer).ok_or(SipError::Overloaded("flows"))
+            }
+            Target::Address(transport, peer) => {
+                if let Some(id) = self.connections.get(&(transport, peer))
+                    && let Some(flow) = self.hub.shared.flows.get(id)
+                {
+                    return Ok(flow.clone());
+                }
+                let tls = match transport {
+                    Transport::Tcp => None,
+                    Transport::Tls => Some(self.tls.clone().ok_or(SipError::NoListener(transport))?),
+                    _ => return Err(SipError::NoListener(transport)), // only the peer opens a WebSocket
+                };
+                if !self.room_for(peer.ip()) {
+                    return Err(SipError::Overloaded("flows"));
+                }
+                let (local, _) = self.hub.shared.listening.towards(transport, peer);
+                let id = self.hub.shared.flow_id();
+                let flow = Flow { id, transport, local, peer, profile: (self.hub.profiles)(transport, peer) };
+                let (out, rx) = mpsc::channel(self.hub.limits.connection_queue.max(1));
+                let stop = self.hub.stop.child_token();
+                self.add_stream(flow.clone(), out, stop.clone());
+                tokio::spawn(net::connect(self.hub.clone(), flow.clone(), tls, rx, stop));
+                Ok(flow)
+            }
+        }
+    }
+
+    pub fn order(&mut self, order: Order) {
+        let t = now();
+        match order {
+            Order::Request { target, req, creds, reply } => {
+                let started = self.resolve(target).and_then(|flow| self.endpoint.request(t, &flow, *req, creds));
+                match started {
+                    Ok(id) => drop(self.requests.insert(id, reply)),
+                    Err(e) => drop(reply.send(Err(e))),
+                }
+            }
+            Order::Respond { tx, resp } => self.endpoint.respond(t, tx, *resp),
+            Order::Invite { target, req, creds, reply } => {
+                let started = self.resolve(target).and_then(|flow| self.endpoint.invite(t, &flow, *req, creds));
+                match started {
+                    Ok(id) => {
+                        let (tx, rx) = mpsc::channel(CALL_QUEUE);
+                        self.calls.insert(id, tx);
+                        if reply.send(Ok((id, rx))).is_err() {
+                            self.endpoint.cancel(t, id);
+                        }
+                    }
+                    Err(e) => drop(reply.send(Err(e))),
+                }
+            }
+            Order::Ring { call, code, body, extra } => {
+                self.endpoint.provisional(t, call, code, body.as_ref().map(|(t, b)| (t.as_str(), b.clone())), &extra);
+            }
+            Order::Accept { call, content_type, body, extra } => {
+                self.endpoint.accept(t, call, &content_type, body, &extra)
+            }
+            Order::Reject { call, code, reason } => self.endpoint.reject(t, call, code, Some(&reason)),
+            Order::RejectWith { call, resp } => self.endpoint.reject_with(t, call, *resp),
+            Order::Bye { call, headers } => self.endpoint.bye_with(t, call, headers),
+            Order::Cancel { call } => self.endpoint.cancel(t, call),
+            Order::AckBody { call, content_type, body } => self.endpoint.ack_body(t, call, &content_type, body),
+            Order::CallRequest { call, req, reply } => match self.endpoint.call_request(t, call, *req) {
+                Ok(id) => drop(self.requests.insert(id, reply)),
+                Err(e) => drop(reply.send(Err(e))),
+            },
+            Order::Rebind { call, flow } => {
+                if let Some(flow) = self.hub.shared.flows.get(&flow).map(|f| f.clone()) {
+                    self.endpoint.call_rebind(call, &flow);
+                }
+            }
+            Order::Attach { mut flow, reply } => {
+                if !self.room_for(flow.peer.ip()) {
+                    return drop(reply.send(Err(SipError::Overloaded("flows"))));
+                }
+                flow.profile = (self.hub.profiles)(flow.transport, flow.peer);
+                let (out, outgoing) = mpsc::channel(self.hub.limits.connection_queue.max(1));
+                self.add_stream(flow.clone(), out, self.hub.stop.child_token());
+                let incoming = PipeIn { flow: flow.id, inputs: self.hub.inputs.clone() };
+                drop(reply.send(Ok(Pipe { flow, outgoing, incoming })));
+            }
+        }
+        self.flush();
+    }
+
+    /// Everything the endpoint has to say, until it is silent.
+    fn flush(&mut self) {
+        loop {
+            let mut silent = true;
+            while let Some(t) = self.endpoint.poll_transmit() {
+                silent = false;
+                self.send(t.flow, t.bytes);
+            }
+            while let Some(event) = self.endpoint.poll_event() {
+                silent = false;
+                self.event(event);
+            }
+            if silent {
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, id: FlowId, bytes: Bytes) {
+        if self.hub.shared.taps.any()
+            && let Some(flow) = self.hub.shared.flows.get(&id).map(|f| f.clone())
+        {
+            self.hub.shared.taps.see(true, &flow, &bytes);
+        }
+        let failed = match self.ways.get(&id) {
+            Some(Way::Udp { socket, peer, .. }) => {
+                // Past tokio: it calls a socket unwritable until its first poll, and the first datagram would be lost.
+                let sent =
+                    self.udp.get(*socket).map(|s| socket2::SockRef::from(s.as_ref()).send_to(&bytes, &(*peer).into()));
+                match sent {
+                    Some(Err(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.hub.shared.stats.send_errors.inc(); // the buffer is full: as if lost on the way
+                        None
+                    }
+                    Some(Err(e)) => Some(e.to_string()),
+                    _ => None,
+                }
+            }
+            Some(Way::Stream { out, .. }) => {
+                if out.try_send(bytes).is_err() {
+                    self.hub.shared.stats.dropped_flows.inc();
+                    self.closed(id);
+                }
+                None
+            }
+            None => {
+                self.hub.shared.stats.send_errors.inc();
+                None
+            }
+        };
+        if let Some(why) = failed {
+            self.endpoint.send_failed(now(), id, &why);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Response { id, result } => {
+                if let Some(reply) = self.requests.remove(&id) {
+                    let _ = reply.send(result);
+                }
+            }
+            Event::Request { tx, flow, request } => self.request(tx, flow, request),
+            Event::Invite { call, flow, request } => {
+                let (events, rx) = mpsc::channel(CALL_QUEUE);
+                let handle = Call::new(call, rx, Sip { shared: self.hub.shared.clone() });
+                self.calls.insert(call, events);
+                let claimed = self.claims.iter().find(|(_, f, _)| f(&request, &flow));
+                let refused = match claimed {
+                    // A refused handle is dropped and would say 480: the answer here comes first.
+                    None => Some((404, handle)),
+                    Some((name, _, queue)) => match queue.try_send(Incoming::Invite { call: handle, flow, request }) {
+                        Ok(()) => None,
+                        Err(e) => {
+                            tracing::warn!(claim = %name, "a call is refused: the queue is full or gone");
+                            match e.into_inner() {
+                                Incoming::Invite { call, .. } => Some((503, call)),
+                                Incoming::Request { .. } => None,
+                            }
+                        }
+                    },
+                };
+                if let Some((code, handle)) = refused {
+                    if code == 503 {
+                        self.hub.shared.stats.refused_overload.inc();
+                    }
+                    self.endpoint.reject(now(), call, code, None);
+                    drop(handle);
+                }
+            }
+            Event::Call { call, event } => self.call_event(call, event),
+        }
+    }
+
+    fn request(&mut self, tx: TxId, flow: Flow, request: Request) {
+        let claimed = self.claims.iter().find(|(_, f, _)| f(&request, &flow));
+        let answer = match claimed {
+            Some((name, _, queue)) => match queue.try_send(Incoming::Request { tx, flow, request }) {
+                Ok(()) => return,
+                Err(e) => {
+                    tracing::warn!(claim = %name, "a request is refused: the queue is full or gone");
+                    self.hub.shared.stats.refused_overload.inc();
+                    match e.into_inner() {
+                        Incoming::Request { request, .. } => request.respond(503).with("Retry-After", "5"),
+                        Incoming::Invite { .. } => return,
+                    }
+                }
+            },
+            None => unclaimed(&request),
+        };
+        self.endpoint.respond(now(), tx, answer);
+    }
+
+    fn call_event(&mut self, call: CallId, event: CallEvent) {
+        let last = matches!(event, CallEvent::Ended(_));
+        let Some(events) = self.calls.get(&call) else { return };
+        let scarce = events.capacity() < CALL_QUEUE / 4;
+        match event {
+            CallEvent::Request { tx, request } if scarce => {
+                self.hub.shared.stats.refused_overload.inc();
+                self.endpoint.respond(now(), tx, request.respond(503).with("Retry-After", "2"));
+            }
+            CallEvent::Progress(_) if scarce => {}
+            event => {
+                if let Err(e) = events.try_send(event) {
+                    // The handle is gone (its drop hangs up) or nobody listens any more: answer for it.
+                    if let CallEvent::Request { tx, request } = e.into_inner() {
+                        self.endpoint.respond(now(), tx, request.respond(481));
+                    }
+                }
+            }
+        }
+        if last {
+            self.calls.remove(&call);
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The answer to a request no bridge wants.
+fn unclaimed(req: &Request) -> Response {
+    match req.method {
+        Method::Options => req.respond(200).with("Allow", ALLOW).with("Accept", "application/sdp"),
+        Method::Register => req.respond(403),
+        Method::Notify => req.respond(481),
+        Method::Publish | Method::Refer | Method::Prack => req.respond(405).with("Allow", ALLOW),
+        Method::Other(_) => req.respond(501).with("Allow", ALLOW),
+        _ => req.respond(404),
+    }
+}
