@@ -1,0 +1,143 @@
+//! How a leg of a foreign world takes a seat in a conference.
+
+use std::fmt;
+
+use media_core::Codec;
+use media_hub::{Fault, StreamId, Text};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MemberId(pub String);
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a leg runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    #[default]
+    Lan,
+    Cellular,
+    Vsat,
+    Tiantong,
+    Radio,
+}
+
+/// What the hall orders the leg in a seat to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeatCommand {
+    /// End the leg: an operator removed the member, or the conference ended.
+    HangUp,
+    /// Send another stream to the far end from now on: a loudspeaker that is lent to an operator, or given back. Legs that
+    /// are no loudspeakers pass it over.
+    Hear(StreamId),
+}
+
+/// What a leg tells of itself.
+#[derive(Debug, Clone)]
+pub enum SeatReport {
+    Ringing,
+    /// The leg stands: `stream` is what it sends, `hears` the codec in which it wants the mix.
+    Connected {
+        stream: StreamId,
+        hears: Codec,
+    },
+    Quality {
+        loss_percent: f32,
+        jitter_ms: f32,
+    },
+    Held(bool),
+    /// A loudspeaker takes sound from now on.
+    OnAir(OnAir),
+    /// What really left towards a loudspeaker: loudness of the last fifth of a second in dB below overload (-127 is
+    /// silence), and packets since it was on air.
+    Sounding {
+        dbov: f32,
+        packets: u64,
+    },
+    Failed(Fault),
+    Left(Text),
+}
+
+/// How a loudspeaker was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnAir {
+    /// What the device sends back on the same session, if it does.
+    pub returns: Option<StreamId>,
+    /// None: the device hears and speaks at once without an echo. Else for how many milliseconds after the last word its
+    /// own sound may still hold what its loudspeaker said.
+    pub echo_ms: Option<u32>,
+    /// For people: `PCMA over UDP to 10.0.0.9:17040`.
+    pub way: String,
+}
+
+/// A member's seat as its leg sees it. Dropping it leaves the conference.
+pub struct Seat {
+    pub member: MemberId,
+    pub conference: String,
+    /// Number and name of the conference, to show to a called party.
+    pub number: String,
+    pub name: String,
+    /// The mix for this member, without its own voice; it is published after `Connected` was reported.
+    pub listen: StreamId,
+    commands: mpsc::Receiver<SeatCommand>,
+    reports: mpsc::Sender<(MemberId, SeatReport)>,
+}
+
+impl Seat {
+    pub fn new(
+        member: MemberId,
+        conference: String,
+        number: String,
+        name: String,
+        listen: StreamId,
+        commands: mpsc::Receiver<SeatCommand>,
+        reports: mpsc::Sender<(MemberId, SeatReport)>,
+    ) -> Self {
+        Seat { member, conference, number, name, listen, commands, reports }
+    }
+
+    /// The next order; none when the conference is gone.
+    pub async fn command(&mut self) -> Option<SeatCommand> {
+        self.commands.recv().await
+    }
+
+    /// Tells the conference. A report of quality or loudness may be lost when the conference is busy; all others wait for room.
+    pub async fn report(&self, report: SeatReport) {
+        if matches!(report, SeatReport::Quality { .. } | SeatReport::Sounding { .. }) {
+            let _ = self.reports.try_send((self.member.clone(), report));
+        } else {
+            let _ = self.reports.send((self.member.clone(), report)).await;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // The last word, if none was said: the receiver ignores it for a member that is already gone.
+        let gone = SeatReport::Left(Text::new("连接断开", "the leg ended"));
+        let _ = self.reports.try_send((self.member.clone(), gone));
+    }
+}
+
+/// The conferences, as bridges see them. The hall implements it.
+pub trait Rooms: Send + Sync {
+    /// Whether a conference answers to this number. Tells nothing else, so that a scanner learns nothing of PINs.
+    fn exists(&self, number: &str) -> bool;
+    /// Takes a seat. `caller` is the phone account or device; wrong PINs are limited by caller and counted.
+    fn enter<'a>(
+        &'a self,
+        number: &'a str,
+        pin: Option<&'a str>,
+        caller: &'a str,
+        name: &'a str,
+        link: Link,
+    ) -> crate::BoxFuture<'a, Result<Seat, Fault>>;
+    /// Whether this conference asks for a PIN.
+    fn wants_pin(&self, number: &str) -> bool;
+}
