@@ -1,0 +1,324 @@
+//! Phone accounts: digest, registrations (RFC 3261 10.3), and the devices of the hall's table.
+//!
+//! Registrations survive a restart: the contacts stand in `Device.private`. A UDP contact can be called again at once; one on
+//! TCP or TLS is gone with its connection and the phone registers anew.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bridge_core::{
+    AccountKind, BridgeContext, Channel, ChannelId, ChannelKind, Credentials, Device, DeviceId, DeviceKind, Secret,
+    Text, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use sip::auth::{Algorithm, claimed_user};
+use sip::{
+    AuthResult, Binding, DigestConfig, DigestServer, Flow, Location, LocationConfig, Request, Response, Target,
+    Transport, Uri,
+};
+
+use crate::NAME;
+use crate::config::{Config, Digest};
+
+/// A contact in storage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Saved {
+    contact: String,
+    transport: String,
+    received: SocketAddr,
+    expires_at: Timestamp,
+}
+
+struct Table {
+    location: Location,
+    /// What storage held and no REGISTER has renewed yet.
+    restored: HashMap<String, Vec<Saved>>,
+}
+
+pub(crate) struct Accounts {
+    table: Mutex<Table>,
+    /// For accounts whose password is known.
+    any: DigestServer,
+    /// For accounts of which only the MD5 hash is known, and for unknown ones.
+    md5: DigestServer,
+    config: Config,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    Account(String),
+    /// Not proven; only where guests are allowed.
+    Guest,
+}
+
+/// What a REGISTER came to.
+pub(crate) struct Registered {
+    pub response: Response,
+    pub outcome: &'static str,
+}
+
+impl Accounts {
+    pub fn new(ctx: &BridgeContext, config: &Config) -> Accounts {
+        let algorithm = |d: &Digest| match d {
+            Digest::Md5 => Algorithm::Md5,
+            Digest::Sha256 => Algorithm::Sha256,
+        };
+        let any = DigestConfig {
+            algorithms: config.digest.iter().map(algorithm).collect(),
+            ..DigestConfig::new(&config.realm)
+        };
+        let seconds = |s: u32| Duration::from_secs(u64::from(s));
+        let location = Location::new(LocationConfig {
+            max_bindings: config.max_contacts,
+            min_expires: seconds(config.register_min),
+            max_expires: seconds(config.register_max),
+            default_expires: seconds(config.register_default),
+            ..LocationConfig::default()
+        });
+        let accounts = Accounts {
+            table: Mutex::new(Table { location, restored: HashMap::new() }),
+            any: DigestServer::new(any),
+            md5: DigestServer::new(DigestConfig::new(&config.realm)),
+            config: config.clone(),
+        };
+        accounts.restore(ctx);
+        accounts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn restore(&self, ctx: &BridgeContext) {
+        let now = Timestamp::now();
+        for device in ctx.registry.of_bridge(NAME) {
+            let saved: Vec<Saved> = serde_json::from_value(device.private.clone()).unwrap_or_default();
+            let live: Vec<Saved> = saved.into_iter().filter(|s| s.expires_at > now && s.transport == "udp").collect();
+            if live.is_empty() {
+                if device.online {
+                    let why = Text::new("网关重启后尚未重新注册", "not registered again since the gateway started");
+                    offline(ctx, device.id.name(), why);
+                }
+                continue;
+            }
+            self.lock().restored.insert(device.id.name().to_owned(), live);
+            ctx.registry.change(&device.id, |d| set_online(d, true));
+        }
+    }
+
+    fn server(&self, secret: Option<&Secret>) -> &DigestServer {
+        match secret {
+            Some(Secret::Password(_)) => &self.any,
+            _ => &self.md5,
+        }
+    }
+
+    /// Checks the digest of a request for the account `user`.
+    fn verify(&self, credentials: &dyn Credentials, user: &str, request: &Request) -> Result<(), Response> {
+        let secret = credentials.secret(AccountKind::Phone, user);
+        let server = self.server(secret.as_ref());
+        let known = secret.map(|s| match s {
+            Secret::Password(p) => sip::Secret::Password(p),
+            Secret::Ha1(h) => sip::Secret::Ha1(Algorithm::Md5, h),
+        });
+        match server.verify(request, |_| known) {
+            AuthResult::Ok => Ok(()),
+            AuthResult::Challenge { stale } => Err(server.challenge_with(request, 401, stale)),
+            AuthResult::Denied => Err(request.respond(403)),
+        }
+    }
+
+    /// Carries out a REGISTER.
+    pub fn register(&self, ctx: &BridgeContext, request: &Request, flow: &Flow) -> Registered {
+        let refused = |code, outcome| Registered { response: request.respond(code), outcome };
+        let Some(user) = request.to().map(|t| t.uri.user().to_owned()).filter(|u| !u.is_empty() && u.len() <= 64)
+        else {
+            return refused(400, "refused");
+        };
+        if claimed_user(request).is_some_and(|claimed| claimed != user) {
+            return refused(403, "denied");
+        }
+        if let Err(response) = self.verify(&*ctx.credentials, &user, request) {
+            let outcome = if response.code == 401 { "challenged" } else { "denied" };
+            return Registered { response, outcome };
+        }
+        let now = Instant::now();
+        let mut table = self.lock();
+        match table.location.register(now, &user, request, flow) {
+            Ok(done) => {
+                let response = table.location.answer(now, request, &done);
+                table.restored.remove(&user);
+                drop(table);
+                if done.gone {
+                    offline(ctx, &user, Text::new("话机已注销", "the phone logged out"));
+                } else {
+                    self.online(ctx, &user, &done.bindings, now);
+                }
+                Registered { response, outcome: "ok" }
+            }
+            Err(error) => Registered { response: error.response(request), outcome: "refused" },
+        }
+    }
+
+    fn online(&self, ctx: &BridgeContext, user: &str, bindings: &[Binding], now: Instant) {
+        let Some(newest) = bindings.last() else { return };
+        let wall = Timestamp::now();
+        let at = |b: &Binding| wall.plus_seconds(b.expires_at.saturating_duration_since(now).as_secs() as u32);
+        let saved: Vec<Saved> = bindings
+            .iter()
+            .map(|b| Saved {
+                contact: b.contact.to_string(),
+                transport: b.transport.as_str().to_ascii_lowercase(),
+                received: b.received,
+                expires_at: at(b),
+            })
+            .collect();
+        let id = DeviceId::new(NAME, user);
+        let channel = ChannelId::new(&id, "0");
+        let old = ctx.registry.get(&id);
+        let name = ctx.credentials.display_name(AccountKind::Phone, user).unwrap_or_else(|| user.to_owned());
+        ctx.registry.put(Device {
+            id,
+            name: name.clone(),
+            kind: DeviceKind::Phone,
+            online: true,
+            manufacturer: String::new(),
+            model: newest.user_agent.clone().unwrap_or_default().chars().take(80).collect(),
+            firmware: String::new(),
+            version: "SIP (RFC 3261)".to_owned(),
+            transport: newest.transport.as_str().to_ascii_lowercase(),
+            address: newest.received.to_string(),
+            registered_at: old.filter(|o| o.online).and_then(|o| o.registered_at).or(Some(wall)),
+            expires_at: bindings.iter().map(at).max(),
+            last_seen_at: Some(wall),
+            offline_reason: None,
+            channels: vec![Channel {
+                id: channel,
+                name,
+                kind: ChannelKind::Audio,
+                online: true,
+                ptz: false,
+                parent: None,
+                longitude: None,
+                latitude: None,
+            }],
+            private: serde_json::to_value(saved).unwrap_or_default(),
+        });
+    }
+
+    /// Who calls: a registered phone is known by the path of its registration, others prove themselves by digest. The error
+    /// is the answer.
+    pub fn caller(&self, ctx: &BridgeContext, request: &Request, flow: &Flow) -> Result<Who, Response> {
+        let user = request.from().map(|f| f.uri.user().to_owned()).unwrap_or_default();
+        if !user.is_empty() && self.registered_from(&user, flow) {
+            return Ok(Who::Account(user));
+        }
+        let known = ctx.credentials.secret(AccountKind::Phone, &user).is_some();
+        if self.config.allow_guests && !known {
+            return Ok(Who::Guest);
+        }
+        if claimed_user(request).is_some_and(|claimed| claimed != user) {
+            return Err(request.respond(403));
+        }
+        self.verify(&*ctx.credentials, &user, request).map(|()| Who::Account(user))
+    }
+
+    fn registered_from(&self, user: &str, flow: &Flow) -> bool {
+        let table = self.lock();
+        let same = |transport: Transport, received: SocketAddr| transport == flow.transport && received == flow.peer;
+        let live = table
+            .location
+            .lookup(Instant::now(), user)
+            .iter()
+            .any(|b| b.flow == flow.id || same(b.transport, b.received));
+        let now = Timestamp::now();
+        live || table
+            .restored
+            .get(user)
+            .is_some_and(|list| list.iter().any(|s| s.expires_at > now && same(Transport::Udp, s.received)))
+    }
+
+    /// Where to call an account; empty when it is not registered. The newest contact comes first.
+    pub fn targets(&self, sip: &sip::Sip, user: &str) -> Vec<(Target, Uri)> {
+        let table = self.lock();
+        let mut out: Vec<(Target, Uri)> = table
+            .location
+            .lookup(Instant::now(), user)
+            .into_iter()
+            .rev()
+            .filter_map(|b| match (sip.flow(b.flow), b.transport) {
+                (Some(_), _) => Some((Target::Flow(b.flow), b.contact.clone())),
+                (None, Transport::Udp) => Some((Target::Address(Transport::Udp, b.received), b.contact.clone())),
+                (None, _) => None,
+            })
+            .collect();
+        if out.is_empty() {
+            let now = Timestamp::now();
+            let saved = table.restored.get(user).into_iter().flatten().filter(|s| s.expires_at > now);
+            out.extend(
+                saved.filter_map(|s| Some((Target::Address(Transport::Udp, s.received), s.contact.parse().ok()?))),
+            );
+        }
+        out
+    }
+
+    /// Accounts that are registered now.
+    pub fn count(&self) -> usize {
+        let table = self.lock();
+        table.location.len() + table.restored.len()
+    }
+
+    /// Ends what has expired; to be called once a second.
+    pub fn tick(&self, ctx: &BridgeContext) {
+        let now = Timestamp::now();
+        let mut gone: Vec<(String, Text)> = Vec::new();
+        {
+            let mut table = self.lock();
+            let expired = || Text::new("注册过期", "the registration expired");
+            gone.extend(table.location.tick(Instant::now()).into_iter().map(|u| (u, expired())));
+            let closed: Vec<sip::FlowId> = table
+                .location
+                .iter()
+                .flat_map(|(_, bindings)| bindings)
+                .filter(|b| b.transport.is_reliable() && ctx.sip.flow(b.flow).is_none())
+                .map(|b| b.flow)
+                .collect();
+            for flow in closed {
+                let broken = || Text::new("信令连接断开", "the signalling connection closed");
+                gone.extend(table.location.flow_closed(flow).into_iter().map(|u| (u, broken())));
+            }
+            table.restored.retain(|user, list| {
+                list.retain(|s| s.expires_at > now);
+                if list.is_empty() {
+                    gone.push((user.clone(), expired()));
+                }
+                !list.is_empty()
+            });
+        }
+        for (user, why) in gone {
+            offline(ctx, &user, why);
+        }
+    }
+}
+
+fn set_online(device: &mut Device, online: bool) {
+    device.online = online;
+    for channel in &mut device.channels {
+        channel.online = online;
+    }
+    if online {
+        device.offline_reason = None;
+    }
+}
+
+fn offline(ctx: &BridgeContext, user: &str, why: Text) {
+    ctx.registry.change(&DeviceId::new(NAME, user), |d| {
+        set_online(d, false);
+        d.expires_at = None;
+        d.offline_reason = Some(why);
+        d.private = serde_json::Value::Null;
+    });
+}

@@ -1,0 +1,523 @@
+//! A standing call: one task that owns signalling, media and seat until the call ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_core::{Fault, Link, Seat, SeatCommand, SeatReport, Text};
+use bytes::Bytes;
+use media_core::sdp::Sdp;
+use media_core::{Codec, dtmf};
+use media_hub::{Pulled, Start, SubscribeOptions, Subscriber};
+use media_net::Batch;
+use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
+use tokio::task::JoinHandle;
+
+use crate::faults::Reason;
+use crate::leg::Leg;
+use crate::phone::Shared;
+use crate::pin::{Entered, PinEntry};
+use crate::prompt::{self, Prompt};
+use crate::session_timer::{Due, MIN_SE, SessionTimer};
+
+const TICK: Duration = Duration::from_millis(20);
+const QUALITY_EVERY: Duration = Duration::from_secs(2);
+/// How long the farewell tone may last before the call is ended anyway.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// What wrong PINs are counted by.
+    pub id: String,
+    pub name: String,
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Left(Text),
+    Failed(Fault),
+}
+
+impl End {
+    pub fn fault(reason: Reason) -> End {
+        End::Failed(reason.fault())
+    }
+
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            End::Left(_) => "ended",
+            End::Failed(fault) => fault.code,
+        }
+    }
+}
+
+enum Stage {
+    /// Keys are collected.
+    Pin {
+        number: String,
+        entry: PinEntry,
+        tries: u32,
+    },
+    Seated {
+        seat: Seat,
+        listen: Option<Subscriber>,
+        retry: Instant,
+    },
+    /// The farewell tone plays, then BYE.
+    Leaving {
+        until: Instant,
+    },
+}
+
+/// The state of the task.
+pub(crate) struct Standing {
+    shared: Arc<Shared>,
+    call: Call,
+    leg: Leg,
+    caller: Caller,
+    stage: Stage,
+    tones: VecDeque<Vec<u8>>,
+    /// Our offer that waits for an answer in an ACK.
+    offered: Option<Sdp>,
+    timer: Option<SessionTimer>,
+    peer_updates: bool,
+    refresh: Option<JoinHandle<Result<Response, SipError>>>,
+    end: Option<End>,
+    byed: bool,
+    /// What the seat was told last.
+    held: bool,
+    next_quality: Instant,
+}
+
+impl Standing {
+    pub fn new(
+        shared: Arc<Shared>,
+        call: Call,
+        leg: Leg,
+        caller: Caller,
+        timer: Option<SessionTimer>,
+        peer: &Headers,
+    ) -> Self {
+        Standing {
+            shared,
+            call,
+            leg,
+            caller,
+            stage: Stage::Leaving { until: Instant::now() },
+            tones: VecDeque::new(),
+            offered: None,
+            timer,
+            peer_updates: peer.tokens("Allow").any(|m| m.eq_ignore_ascii_case("UPDATE")),
+            refresh: None,
+            end: None,
+            byed: false,
+            held: false,
+            next_quality: Instant::now() + QUALITY_EVERY,
+        }
+    }
+
+    /// Our 200 carried an offer: the answer comes in the ACK.
+    pub fn await_answer(&mut self, offer: Sdp) {
+        self.offered = Some(offer);
+    }
+
+    /// The caller must enter the PIN of `number` first.
+    pub fn ask_pin(&mut self, number: String) {
+        self.stage = Stage::Pin { number, entry: self.entry(), tries: 0 };
+        self.play(Prompt::EnterPin);
+    }
+
+    fn entry(&self) -> PinEntry {
+        let seconds = |s: u32| Duration::from_secs(u64::from(s));
+        let config = &self.shared.config;
+        PinEntry::new(Instant::now(), seconds(config.pin_first_timeout), seconds(config.pin_digit_timeout))
+    }
+
+    fn play(&mut self, prompt: Prompt) {
+        self.tones = prompt::packets(prompt, self.leg.codec()).into();
+    }
+
+    /// Takes the seat: from now on the phone hears the conference.
+    pub async fn seat(&mut self, seat: Seat) {
+        seat.report(SeatReport::Connected { stream: self.leg.stream(), hears: self.leg.codec() }).await;
+        self.held = self.leg.held();
+        if self.held {
+            seat.report(SeatReport::Held(true)).await;
+        }
+        self.stage = Stage::Seated { seat, listen: None, retry: Instant::now() };
+    }
+
+    /// Works until the call has ended and says why.
+    pub async fn run(mut self) -> End {
+        let mut batch = Batch::new();
+        let mut control = vec![0u8; 1500];
+        let mut tick = tokio::time::Instant::now() + TICK;
+        let shutdown = self.shared.ctx.shutdown.clone();
+        loop {
+            let wake = self.leg.next_timeout().map_or(tick, |at| tick.min(at.into()));
+            let Standing { call, leg, stage, refresh, end, .. } = &mut self;
+            let (seat, listen) = match stage {
+                // A call that is being ended takes no more orders.
+                Stage::Seated { seat, listen, .. } => (Some(seat).filter(|_| end.is_none()), listen.as_mut()),
+                _ => (None, None),
+            };
+            tokio::select! {
+                event = call.next() => {
+                    if let Some(end) = self.on_event(event).await {
+                        return self.finish(end).await;
+                    }
+                }
+                command = next_command(seat) => match command {
+                    Some(SeatCommand::Hear(_)) => {}
+                    Some(SeatCommand::HangUp) => self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference"))),
+                    None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),
+                },
+                pulled = next_heard(listen) => self.hear(pulled),
+                got = leg.receive(&mut batch) => {
+                    let now = Instant::now();
+                    match got {
+                        Ok(_) => batch.iter().for_each(|(data, from)| self.leg.on_rtp(data, from, now)),
+                        Err(error) => {
+                            tracing::debug!(%error, "receiving sound");
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    }
+                    self.after_media(now).await;
+                }
+                got = leg.receive_rtcp(&mut control) => {
+                    // An error here is an ICMP answer to an earlier report.
+                    if let Ok((n, from)) = got {
+                        self.leg.on_rtcp(control.get(..n).unwrap_or_default(), from, Instant::now());
+                    }
+                }
+                result = refreshed(refresh) => self.on_refresh(result),
+                () = tokio::time::sleep_until(wake) => {
+                    let now = Instant::now();
+                    self.after_media(now).await;
+                    if now >= tick.into_std() {
+                        tick = (tick + TICK).max(tokio::time::Instant::from_std(now) - TICK);
+                        self.on_tick(now).await;
+                    }
+                }
+                () = shutdown.cancelled(), if end.is_none() => {
+                    self.hang_up(End::fault(Reason::ShuttingDown));
+                }
+            }
+        }
+    }
+
+    async fn finish(self, end: End) -> End {
+        let end = self.end.unwrap_or(end);
+        if let Stage::Seated { seat, .. } = &self.stage {
+            let report = match &end {
+                End::Left(text) => SeatReport::Left(text.clone()),
+                End::Failed(fault) => SeatReport::Failed(fault.clone()),
+            };
+            seat.report(report).await;
+        }
+        end
+    }
+
+    /// Ends the call; the first reason counts.
+    fn hang_up(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(end);
+        }
+        self.bye();
+    }
+
+    fn bye(&mut self) {
+        if !std::mem::replace(&mut self.byed, true) {
+            let mut headers = Headers::new();
+            if let Some(End::Failed(fault)) = &self.end {
+                // RFC 3326: the phone or its log can tell why; 480 stands for all that is not a SIP status of its own.
+                headers.push("Reason", format!("SIP;cause=480;text=\"{}\"", fault.code));
+            }
+            self.call.bye_with(headers);
+        }
+    }
+
+    /// Plays the tone of refusal, then ends the call.
+    fn refuse(&mut self, fault: Fault) {
+        self.end = Some(End::Failed(fault));
+        self.play(Prompt::Refused);
+        self.stage = Stage::Leaving { until: Instant::now() + FAREWELL };
+    }
+
+    fn hear(&mut self, pulled: Pulled) {
+        if let Pulled::Item(item) = pulled
+            && item.frame.codec == self.leg.codec()
+        {
+            self.leg.send(&item.frame.payload, Instant::now());
+        }
+    }
+
+    async fn after_media(&mut self, now: Instant) {
+        self.leg.drain(now);
+        while let Some(key) = self.leg.key() {
+            let Stage::Pin { entry, .. } = &mut self.stage else { continue };
+            // Who presses a key knows what to do.
+            self.tones.clear();
+            if let Some(entered) = entry.key(key, now) {
+                self.on_pin(entered).await;
+            }
+        }
+    }
+
+    async fn on_tick(&mut self, now: Instant) {
+        match self.tones.pop_front() {
+            Some(packet) => self.leg.send(&packet, now),
+            None => match &self.stage {
+                Stage::Seated { .. } => self.leg.fill(now),
+                _ => self.leg.send_silence(now),
+            },
+        }
+        self.leg.report(now);
+        match &mut self.stage {
+            Stage::Pin { entry, .. } => {
+                if let Some(entered) = entry.tick(now) {
+                    self.on_pin(entered).await;
+                }
+            }
+            Stage::Seated { seat, listen, retry } => {
+                if listen.is_none() && now >= *retry {
+                    *retry = now + Duration::from_millis(100);
+                    let options = SubscribeOptions { start: Start::NextKey, ..SubscribeOptions::default() };
+                    *listen = self.shared.ctx.hub.subscribe(&seat.listen, options).ok();
+                }
+                if now >= self.next_quality {
+                    self.next_quality = now + QUALITY_EVERY;
+                    let (loss_percent, jitter_ms) = self.leg.quality();
+                    seat.report(SeatReport::Quality { loss_percent, jitter_ms }).await;
+                }
+            }
+            Stage::Leaving { until } => {
+                if self.tones.is_empty() || now >= *until {
+                    self.bye();
+                }
+            }
+        }
+        let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
+        if self.end.is_none() && self.leg.silent_for(now).is_some_and(|s| s >= timeout) {
+            self.hang_up(End::fault(Reason::MediaTimeout));
+        }
+        self.check_timer(now);
+    }
+
+    fn check_timer(&mut self, now: Instant) {
+        let Some(timer) = &mut self.timer else { return };
+        match timer.due(now) {
+            Due::Nothing => {}
+            Due::Expired if self.end.is_none() => self.hang_up(End::fault(Reason::RefreshMissing)),
+            Due::Expired => {}
+            Due::Refresh => {
+                let method = if self.peer_updates { Method::Update } else { Method::Invite };
+                let mut request = Request::new(method, Uri::default());
+                timer.request(&mut request.headers);
+                if !self.peer_updates {
+                    let (_, text) = self.leg.offer();
+                    request.set_body("application/sdp", text);
+                }
+                let handle = self.call.handle();
+                self.refresh = Some(tokio::spawn(async move { handle.send(request).await }));
+            }
+        }
+    }
+
+    fn on_refresh(&mut self, result: Result<Response, SipError>) {
+        self.refresh = None;
+        match result {
+            Ok(r) if r.is_success() => {
+                if let Some(timer) = &mut self.timer {
+                    timer.refreshed(Instant::now());
+                }
+            }
+            // The call is gone at the far end (RFC 4028 10).
+            Ok(r) if matches!(r.code, 408 | 481) => self.hang_up(End::fault(Reason::RefreshMissing)),
+            Err(SipError::Timeout) => self.hang_up(End::fault(Reason::RefreshMissing)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    async fn on_pin(&mut self, entered: Entered) {
+        let Stage::Pin { number, tries, .. } = &mut self.stage else { return };
+        let Entered::Pin(pin) = entered else {
+            return self.refuse(Reason::PinTimeout.fault());
+        };
+        *tries += 1;
+        let (number, tries) = (number.clone(), *tries);
+        let rooms = self.shared.ctx.rooms.clone();
+        match rooms.enter(&number, Some(&pin), &self.caller.id, &self.caller.name, Link::Lan).await {
+            Ok(seat) => {
+                self.tones.clear();
+                self.seat(seat).await;
+            }
+            Err(fault) if fault.code == Reason::WrongPin.code() => {
+                if let Some(m) = &self.shared.metrics {
+                    m.wrong_pins.inc();
+                }
+                tracing::info!(caller = self.caller.id, number, tries, "wrong PIN");
+                if tries >= self.shared.config.pin_tries {
+                    self.refuse(Reason::WrongPin.fault());
+                } else {
+                    let entry = self.entry();
+                    if let Stage::Pin { entry: old, .. } = &mut self.stage {
+                        *old = entry;
+                    }
+                    self.play(Prompt::Again);
+                }
+            }
+            Err(fault) => self.refuse(fault),
+        }
+    }
+
+    /// Handles an event of the call; gives the end when it is the last one.
+    async fn on_event(&mut self, event: Option<CallEvent>) -> Option<End> {
+        match event {
+            None => return Some(End::fault(Reason::SignallingLost)),
+            Some(CallEvent::Ended(reason)) => return Some(ended(&reason)),
+            Some(CallEvent::Confirmed(ack)) => {
+                if let Some(offer) = self.offered.take() {
+                    match self.leg.answered(&offer, &ack.body) {
+                        Ok(agreed) => self.agreed(agreed.held, agreed.codec_changed).await,
+                        Err(error) => self.hang_up(End::Failed(Reason::NoCodec.with(error))),
+                    }
+                }
+            }
+            Some(CallEvent::Request { tx, request }) => self.on_request(tx, &request).await,
+            Some(CallEvent::Progress(_) | CallEvent::Answered(_)) => {}
+        }
+        None
+    }
+
+    async fn on_request(&mut self, tx: TxId, request: &Request) {
+        let response = match &request.method {
+            Method::Info => self.on_info(request),
+            Method::Invite | Method::Update => self.on_offer(request).await,
+            Method::Options => crate::phone::capabilities(request),
+            _ => request.respond(405).with("Allow", crate::phone::ALLOW),
+        };
+        self.call.respond(tx, response);
+    }
+
+    fn on_info(&mut self, request: &Request) -> Response {
+        if request.body.is_empty() {
+            return request.respond(200);
+        }
+        match dtmf::parse_info(request.content_type().unwrap_or(""), &request.body) {
+            Some((key, _)) => {
+                self.leg.push_key(key);
+                request.respond(200)
+            }
+            None => request.respond(415).with("Accept", "application/dtmf-relay, application/dtmf"),
+        }
+    }
+
+    /// A re-INVITE or UPDATE: hold, resume, another address, a refresh.
+    async fn on_offer(&mut self, request: &Request) -> Response {
+        let now = Instant::now();
+        let timer = match SessionTimer::of_request(request, now) {
+            Ok(timer) => timer,
+            Err(_) => return request.respond(422).with("Min-SE", MIN_SE.to_string()),
+        };
+        let mut response = request.respond(200);
+        if !request.body.is_empty() {
+            match self.leg.answer(&request.body) {
+                Ok(agreed) => {
+                    if let Some(body) = agreed.answer {
+                        response.set_body("application/sdp", body);
+                    }
+                    self.agreed(agreed.held, agreed.codec_changed).await;
+                }
+                // The session stays as it was (RFC 3261 14.2).
+                Err(_) => return request.respond(488),
+            }
+        } else if request.method == Method::Invite {
+            let (offer, text) = self.leg.offer();
+            self.offered = Some(offer);
+            response.set_body("application/sdp", text);
+        }
+        match (timer, &mut self.timer) {
+            (Some(timer), own) => {
+                timer.answer(&mut response.headers);
+                *own = Some(timer);
+            }
+            (None, Some(own)) => own.refreshed(now),
+            (None, None) => {}
+        }
+        response
+    }
+
+    async fn agreed(&mut self, held: bool, codec_changed: bool) {
+        let (stream, hears) = (self.leg.stream(), self.leg.codec());
+        if let Stage::Seated { seat, .. } = &mut self.stage {
+            if codec_changed {
+                seat.report(SeatReport::Connected { stream, hears }).await;
+            }
+            if std::mem::replace(&mut self.held, held) != held {
+                seat.report(SeatReport::Held(held)).await;
+            }
+        }
+    }
+}
+
+/// What the end of the signalling means.
+fn ended(reason: &EndReason) -> End {
+    match reason {
+        EndReason::Bye(_) => End::Left(Text::new("对方挂机", "the phone hung up")),
+        EndReason::Cancelled => End::Left(Text::new("对方取消呼叫", "the caller gave up")),
+        EndReason::LocalBye => End::Left(Text::new("通话已结束", "the call was ended")),
+        EndReason::Timeout => End::fault(Reason::Unreachable),
+        EndReason::FlowClosed => End::fault(Reason::SignallingLost),
+        EndReason::Rejected(r) => End::Failed(crate::outbound::rejected(r)),
+        EndReason::Error(error) => End::Failed(Reason::CallFailed.with(error)),
+    }
+}
+
+async fn next_command(seat: Option<&mut Seat>) -> Option<SeatCommand> {
+    match seat {
+        Some(seat) => seat.command().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_heard(listen: Option<&mut Subscriber>) -> Pulled {
+    match listen {
+        Some(listen) => listen.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn refreshed(refresh: &mut Option<JoinHandle<Result<Response, SipError>>>) -> Result<Response, SipError> {
+    match refresh {
+        Some(task) => task.await.unwrap_or(Err(SipError::Stopped)),
+        None => std::future::pending().await,
+    }
+}
+
+/// The media address that the peer of this flow shall use.
+pub(crate) fn media_address(shared: &Shared, target: &sip::Target) -> std::net::IpAddr {
+    shared.ctx.media_address.unwrap_or_else(|| shared.ctx.sip.local_address(target).ip())
+}
+
+/// Publishes the stream of a call and opens its ports.
+pub(crate) fn open_leg(shared: &Shared, target: &sip::Target, call_id: &str, name: &str) -> Result<Leg, Reason> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hash = DefaultHasher::new();
+    (call_id, rand::random::<u64>()).hash(&mut hash);
+    let id = media_hub::StreamId::new(format!("{}:call/{:016x}", crate::NAME, hash.finish()));
+    let pair = shared.ctx.ports.udp().map_err(|error| {
+        tracing::warn!(%error, "no media port for a call");
+        Reason::NoMediaPort
+    })?;
+    let publisher = shared.ctx.hub.publish(&id, name).map_err(|_| Reason::Limit)?;
+    publisher.set_tracks(&[media_core::TrackInfo::audio(Codec::G711A, 8000, 1)]);
+    Ok(Leg::new(pair, media_address(shared, target), publisher, shared.metrics.clone()))
+}
+
+/// An SDP body.
+pub(crate) fn sdp_body(text: String) -> Bytes {
+    Bytes::from(text)
+}

@@ -1,0 +1,116 @@
+//! The section `phone` of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+/// A hash of the digest (RFC 7616, RFC 8760).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Digest {
+    #[serde(rename = "MD5")]
+    Md5,
+    #[serde(rename = "SHA-256")]
+    Sha256,
+}
+
+/// Settings of the phone bridge. All times are in seconds.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Realm of the digest; accounts stored as a hash are bound to it.
+    pub realm: String,
+    /// Offered in this order. MD5 alone by default: old phones (baresip 1.0 for one) refuse to register at all when a SHA-256
+    /// challenge stands beside the MD5 one. An account of which only the MD5 hash is stored is offered MD5 only.
+    pub digest: Vec<Digest>,
+    /// Lets phones without an account call in. They still need the conference's PIN.
+    pub allow_guests: bool,
+    /// Lets the hall call any `sip:user@ip:port`, not only registered phones.
+    pub allow_dial_uri: bool,
+    /// Bounds of a registration.
+    pub register_min: u32,
+    pub register_max: u32,
+    pub register_default: u32,
+    /// Contacts of one account; the oldest gives way.
+    pub max_contacts: usize,
+    /// Calls at once, both ways.
+    pub max_calls: usize,
+    /// Calls at once of one caller.
+    pub max_calls_per_caller: usize,
+    /// How long a called phone may ring.
+    pub ring_timeout: u32,
+    /// A call whose phone sends nothing for so long is ended; not while it is on hold.
+    pub media_timeout: u32,
+    /// The PIN is complete this long after its last digit, or with `#`.
+    pub pin_digit_timeout: u32,
+    /// A caller who presses nothing for so long is sent away.
+    pub pin_first_timeout: u32,
+    pub pin_tries: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            realm: "skybridge".to_owned(),
+            digest: vec![Digest::Md5],
+            allow_guests: false,
+            allow_dial_uri: false,
+            register_min: 60,
+            register_max: 3600,
+            register_default: 600,
+            max_contacts: 5,
+            max_calls: 500,
+            max_calls_per_caller: 4,
+            ring_timeout: 45,
+            media_timeout: 60,
+            pin_digit_timeout: 8,
+            pin_first_timeout: 20,
+            pin_tries: 3,
+        }
+    }
+}
+
+impl Config {
+    /// The realm to which hashed secrets of accounts are bound.
+    pub fn realm(&self) -> String {
+        self.realm.clone()
+    }
+
+    /// All that is wrong, as (key, why).
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut out = Vec::new();
+        let mut want = |good: bool, key: &'static str, why: &str| {
+            if !good {
+                out.push((key, why.to_owned()));
+            }
+        };
+        want(!self.realm.is_empty(), "realm", "must not be empty");
+        want(!self.digest.is_empty(), "digest", "needs at least one of \"MD5\" and \"SHA-256\"");
+        want(self.register_min <= self.register_max, "register_min", "must not exceed register_max");
+        want(
+            (self.register_min..=self.register_max).contains(&self.register_default),
+            "register_default",
+            "must lie between register_min and register_max",
+        );
+        want(self.max_contacts > 0, "max_contacts", "must be above 0");
+        want(self.max_calls > 0, "max_calls", "must be above 0");
+        want(self.max_calls_per_caller > 0, "max_calls_per_caller", "must be above 0");
+        want(self.ring_timeout > 0, "ring_timeout", "must be above 0");
+        want(self.media_timeout > 0, "media_timeout", "must be above 0");
+        want(self.pin_digit_timeout > 0, "pin_digit_timeout", "must be above 0");
+        want(self.pin_first_timeout > 0, "pin_first_timeout", "must be above 0");
+        want(self.pin_tries > 0, "pin_tries", "must be above 0");
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_default_is_sound_and_mistakes_are_named() {
+        assert!(Config::default().problems().is_empty());
+        let bad = Config { register_min: 9000, pin_tries: 0, ..Config::default() };
+        let keys: Vec<_> = bad.problems().into_iter().map(|p| p.0).collect();
+        assert_eq!(keys, ["register_min", "register_default", "pin_tries"]);
+    }
+}

@@ -1,0 +1,288 @@
+//! Every reason why a phone cannot be reached, is refused, or lost its call: a closed list.
+
+use bridge_core::{Fault, Whose};
+
+/// A stable reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    NotRegistered,
+    Busy,
+    NoAnswer,
+    Unreachable,
+    Declined,
+    NoCodec,
+    UnknownNumber,
+    WrongPin,
+    PinTimeout,
+    Unauthorized,
+    Limit,
+    NoMediaPort,
+    MediaTimeout,
+    CallFailed,
+    SignallingLost,
+    RefreshMissing,
+    BadOffer,
+    DialNotAllowed,
+    NotSupported,
+    ShuttingDown,
+}
+
+/// The whole list, for the manual and its test.
+pub const ALL: [Reason; 20] = [
+    Reason::NotRegistered,
+    Reason::Busy,
+    Reason::NoAnswer,
+    Reason::Unreachable,
+    Reason::Declined,
+    Reason::NoCodec,
+    Reason::UnknownNumber,
+    Reason::WrongPin,
+    Reason::PinTimeout,
+    Reason::Unauthorized,
+    Reason::Limit,
+    Reason::NoMediaPort,
+    Reason::MediaTimeout,
+    Reason::CallFailed,
+    Reason::SignallingLost,
+    Reason::RefreshMissing,
+    Reason::BadOffer,
+    Reason::DialNotAllowed,
+    Reason::NotSupported,
+    Reason::ShuttingDown,
+];
+
+struct Words {
+    code: &'static str,
+    whose: Whose,
+    retry: bool,
+    zh: &'static str,
+    en: &'static str,
+    next_zh: &'static str,
+    next_en: &'static str,
+}
+
+impl Reason {
+    /// The word for programs.
+    pub fn code(self) -> &'static str {
+        self.words().code
+    }
+
+    pub fn fault(self) -> Fault {
+        let w = self.words();
+        Fault::new(w.code, w.whose, w.retry, w.zh, w.en).next(w.next_zh, w.next_en)
+    }
+
+    /// The fault with a fact behind the sentence.
+    pub fn with(self, fact: impl std::fmt::Display) -> Fault {
+        let mut fault = self.fault();
+        fault.zh = format!("{}（{fact}）", fault.zh);
+        fault.en = format!("{} ({fact})", fault.en);
+        fault
+    }
+
+    /// The answer to an INVITE that is refused for this reason.
+    pub fn sip_code(self) -> u16 {
+        match self {
+            Reason::UnknownNumber => 404,
+            Reason::NoCodec => 488,
+            Reason::BadOffer => 400,
+            Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
+            Reason::Limit | Reason::Busy => 486,
+            Reason::NotSupported => 501,
+            _ => 503,
+        }
+    }
+
+    fn words(self) -> Words {
+        let w = |code, whose, retry, zh, en, next_zh, next_en| Words { code, whose, retry, zh, en, next_zh, next_en };
+        match self {
+            Reason::NotRegistered => w(
+                "not_registered",
+                Whose::Device,
+                true,
+                "该话机未注册",
+                "The phone is not registered",
+                "检查话机电源、网络和账号密码",
+                "Check the phone's power, network, account and password",
+            ),
+            Reason::Busy => {
+                w("busy", Whose::Device, true, "对方正忙", "The phone is busy", "稍后再拨", "Call again later")
+            }
+            Reason::NoAnswer => w(
+                "no_answer",
+                Whose::Device,
+                true,
+                "振铃后无人接听",
+                "The phone rang and nobody answered",
+                "稍后再拨，或改用其他联系方式",
+                "Call again later or use another way",
+            ),
+            Reason::Unreachable => w(
+                "unreachable",
+                Whose::Peer,
+                true,
+                "呼叫请求没有得到话机响应",
+                "The phone did not answer our signalling",
+                "检查话机与网关之间的网络",
+                "Check the network between phone and gateway",
+            ),
+            Reason::Declined => w(
+                "declined",
+                Whose::Device,
+                false,
+                "对方拒绝接听",
+                "The call was declined",
+                "请与对方确认",
+                "Ask the person called",
+            ),
+            Reason::NoCodec => w(
+                "no_codec",
+                Whose::Device,
+                false,
+                "双方没有共同的语音编码",
+                "No sound format in common",
+                "在话机上启用 G.711（PCMA 或 PCMU）",
+                "Enable G.711 (PCMA or PCMU) on the phone",
+            ),
+            Reason::UnknownNumber => w(
+                "unknown_number",
+                Whose::You,
+                false,
+                "没有这个号码",
+                "No such number",
+                "核对会议号码",
+                "Check the number",
+            ),
+            Reason::WrongPin => w(
+                "wrong_pin",
+                Whose::You,
+                false,
+                "会议密码错误",
+                "The PIN is wrong",
+                "向会议主持人核对密码",
+                "Ask the host for the PIN",
+            ),
+            Reason::PinTimeout => w(
+                "pin_timeout",
+                Whose::You,
+                true,
+                "没有输入会议密码",
+                "No PIN was entered",
+                "重新拨入并按键输入密码，以 # 结束",
+                "Call again and enter the PIN, then #",
+            ),
+            Reason::Unauthorized => w(
+                "unauthorized",
+                Whose::You,
+                false,
+                "账号或密码错误",
+                "Wrong account or password",
+                "核对话机的账号和密码",
+                "Check the phone's account and password",
+            ),
+            Reason::Limit => w(
+                "call_limit",
+                Whose::Us,
+                true,
+                "同时通话数已达上限",
+                "The limit of calls is reached",
+                "结束其他通话，或调大 phone.max_calls",
+                "End other calls or raise phone.max_calls",
+            ),
+            Reason::NoMediaPort => w(
+                "no_media_port",
+                Whose::Us,
+                true,
+                "没有可用的媒体端口",
+                "No media port is free",
+                "扩大 RTP 端口范围",
+                "Widen the range of RTP ports",
+            ),
+            Reason::MediaTimeout => w(
+                "media_timeout",
+                Whose::Peer,
+                true,
+                "长时间没有收到话机的语音数据",
+                "No sound packets came from the phone for too long",
+                "检查话机是否断电或断网，检查防火墙的 UDP 端口",
+                "Check the phone's power and network, and UDP in the firewall",
+            ),
+            Reason::CallFailed => w(
+                "call_failed",
+                Whose::Peer,
+                true,
+                "呼叫失败",
+                "The call failed",
+                "稍后重试；查看详细原因",
+                "Try again later; see the detail",
+            ),
+            Reason::SignallingLost => w(
+                "signalling_lost",
+                Whose::Peer,
+                true,
+                "与话机的信令连接中断",
+                "The signalling connection to the phone broke",
+                "检查话机网络",
+                "Check the phone's network",
+            ),
+            Reason::RefreshMissing => w(
+                "refresh_missing",
+                Whose::Device,
+                true,
+                "话机没有按时刷新会话",
+                "The phone did not refresh the session in time",
+                "检查话机是否断电或断网",
+                "Check the phone's power and network",
+            ),
+            Reason::BadOffer => w(
+                "bad_offer",
+                Whose::Device,
+                false,
+                "话机的媒体描述无法读取",
+                "The phone's media description cannot be read",
+                "将信令抓包交给技术支持",
+                "Give a signalling trace to support",
+            ),
+            Reason::DialNotAllowed => w(
+                "dial_not_allowed",
+                Whose::You,
+                false,
+                "不允许呼叫任意 SIP 地址",
+                "Calling any SIP address is not allowed",
+                "呼叫已注册话机，或启用 phone.allow_dial_uri",
+                "Call a registered phone or set phone.allow_dial_uri",
+            ),
+            Reason::NotSupported => {
+                w("not_supported", Whose::You, false, "话机不支持该操作", "A phone cannot do this", "", "")
+            }
+            Reason::ShuttingDown => w(
+                "shutting_down",
+                Whose::Us,
+                true,
+                "网关正在停止",
+                "The gateway is stopping",
+                "等待网关重新启动",
+                "Wait for the gateway to start again",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_all_have_words() {
+        let mut codes: Vec<_> = ALL.iter().map(|r| r.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ALL.len());
+        for reason in ALL {
+            let fault = reason.fault();
+            assert!(!fault.zh.is_empty() && !fault.en.is_empty(), "{reason:?}");
+            assert!((400..700).contains(&reason.sip_code()));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A phone calls a conference.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bridge_core::{AccountKind, Fault, Link};
+use sip::{Call, Flow, Headers, Request, Target};
+
+use crate::accounts::Who;
+use crate::call::{Caller, End, Standing, open_leg, sdp_body};
+use crate::faults::Reason;
+use crate::phone::Shared;
+use crate::session_timer::{MIN_SE, SessionTimer};
+
+/// Serves one INVITE until its call has ended.
+pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: Request) {
+    let who = match shared.accounts.caller(&shared.ctx, &request, &flow) {
+        Ok(who) => who,
+        Err(response) => {
+            if response.code != 401 {
+                shared.ended("in", Reason::Unauthorized.code());
+            }
+            return call.reject_with(response);
+        }
+    };
+    let caller = caller(&shared, &who, &request, &flow);
+    let number = request.uri.user().to_owned();
+    let Some(place) = shared.place(&caller.id) else {
+        return reject(&shared, &call, &request, &Reason::Limit.fault(), 486);
+    };
+    match admit(&shared, &call, &flow, &request, &caller, &number).await {
+        Ok((leg, timer, offer, seat)) => {
+            tracing::info!(
+                caller = caller.id,
+                number,
+                call_id = request.call_id().unwrap_or(""),
+                "a phone calls a conference"
+            );
+            let mut standing = Standing::new(shared.clone(), call, leg, caller.clone(), timer, &request.headers);
+            if let Some(offer) = offer {
+                standing.await_answer(offer);
+            }
+            match seat {
+                Some(seat) => standing.seat(seat).await,
+                None => standing.ask_pin(number.clone()),
+            }
+            let end = standing.run().await;
+            if let End::Failed(fault) = &end {
+                tracing::info!(caller = caller.id, number, code = fault.code, fault = %fault.en, "a phone's call failed");
+            }
+            shared.ended("in", end.outcome());
+        }
+        Err((fault, code)) => {
+            // Given back before the answer: the caller's next try may follow it at once.
+            drop(place);
+            reject(&shared, &call, &request, &fault, code);
+        }
+    }
+}
+
+type Admitted = (crate::leg::Leg, Option<SessionTimer>, Option<media_core::sdp::Sdp>, Option<bridge_core::Seat>);
+
+/// Checks number and media, takes the seat where no PIN is asked for, and answers.
+async fn admit(
+    shared: &Shared,
+    call: &Call,
+    flow: &Flow,
+    request: &Request,
+    caller: &Caller,
+    number: &str,
+) -> Result<Admitted, (Fault, u16)> {
+    let refuse = |reason: Reason| (reason.fault(), reason.sip_code());
+    let rooms = &shared.ctx.rooms;
+    if !rooms.exists(number) {
+        return Err(refuse(Reason::UnknownNumber));
+    }
+    let timer = SessionTimer::of_request(request, Instant::now())
+        .map_err(|_| (Reason::CallFailed.with("Session-Expires"), 422))?;
+    let mut leg =
+        open_leg(shared, &Target::Flow(flow.id), request.call_id().unwrap_or(""), &caller.name).map_err(refuse)?;
+    let (body, offer) = if request.body.is_empty() {
+        let (offer, text) = leg.offer();
+        (text, Some(offer))
+    } else {
+        let agreed = leg.answer(&request.body).map_err(|error| {
+            use media_core::sdp::SdpError;
+            let reason = match error {
+                SdpError::NoCodec(_) | SdpError::NoMedia(_) => Reason::NoCodec,
+                _ => Reason::BadOffer,
+            };
+            (reason.with(error), reason.sip_code())
+        })?;
+        (agreed.answer.unwrap_or_default(), None)
+    };
+    let seat = if rooms.wants_pin(number) {
+        None
+    } else {
+        let entered = rooms.enter(number, None, &caller.id, &caller.name, Link::Lan).await;
+        Some(entered.map_err(|fault| (fault, 403))?)
+    };
+    let mut extra = Headers::new();
+    if let Some(timer) = &timer {
+        timer.answer(&mut extra);
+    }
+    call.accept("application/sdp", sdp_body(body), extra);
+    Ok((leg, timer, offer, seat))
+}
+
+fn caller(shared: &Shared, who: &Who, request: &Request, flow: &Flow) -> Caller {
+    let from = request.from().unwrap_or_default();
+    match who {
+        Who::Account(user) => {
+            let name = shared.ctx.credentials.display_name(AccountKind::Phone, user).unwrap_or_else(|| user.clone());
+            Caller { id: format!("{}:{user}", crate::NAME), name }
+        }
+        Who::Guest => {
+            let shown: String = from.display.unwrap_or_else(|| from.uri.user().to_owned());
+            let shown: String = shown.chars().filter(|c| !c.is_control()).take(40).collect();
+            let name = if shown.is_empty() { flow.peer.ip().to_string() } else { shown };
+            Caller { id: format!("guest:{}", flow.peer.ip()), name }
+        }
+    }
+}
+
+fn reject(shared: &Shared, call: &Call, request: &Request, fault: &Fault, code: u16) {
+    tracing::info!(code, reason = fault.code, detail = %fault.en, "a call of a phone is refused");
+    shared.ended("in", fault.code);
+    let mut response = request.respond(code);
+    response.headers.push("Reason", format!("SIP;cause={code};text=\"{}\"", fault.code));
+    match code {
+        422 => response.headers.push("Min-SE", MIN_SE.to_string()),
+        488 => response.headers.push("Warning", "304 skybridge \"PCMA or PCMU over RTP/AVP needed\""),
+        503 => response.headers.push("Retry-After", "10"),
+        _ => {}
+    }
+    call.reject_with(response);
+}

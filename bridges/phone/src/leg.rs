@@ -1,0 +1,425 @@
+//! The media of one call: RTP and RTCP with a phone (RFC 3550, RFC 3551), telephone events (RFC 4733).
+//!
+//! The phone's voice goes into a stream of the hub, one frame a packet, in order; the sound for the phone is sent in packets
+//! of 20 ms. The source address is learned from the first valid packet and after each new offer (symmetric RTP); later it
+//! may move only within the same host and SSRC, after a second of silence.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use media_core::dtmf::{DtmfReceiver, Key};
+use media_core::jitter::{Ordered, Reorder};
+use media_core::phone::{LocalMedia, NegotiatedMedia, PhoneCodec, phone_answer, phone_offer, phone_read_answer};
+use media_core::rtcp::Rtcp;
+use media_core::rtp::{RtpHeader, RtpPacket, Stamp, TimestampExtender, is_rtcp};
+use media_core::sdp::{OriginVersion, Sdp, SdpError};
+use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
+use media_hub::Publisher;
+use media_net::{Batch, Latch, RtpPair, SourceLatch};
+
+use crate::metrics::Metrics;
+use crate::reception::Reception;
+
+const CLOCK: u32 = 8000;
+/// The number of telephone events in our own offers (that of `phone_offer`).
+const OUR_EVENTS: u8 = 101;
+/// Comfort noise (RFC 3389): a sign of life without sound.
+const COMFORT_NOISE: u8 = 13;
+/// Packets that may wait for a missing one, and how long.
+const REORDER: usize = 3;
+const REORDER_WAIT: Duration = Duration::from_millis(25);
+/// After this long without sound for the phone, silence is sent, so that NATs and time-outs do not fire.
+const FILL_AFTER: Duration = Duration::from_millis(50);
+/// Silence after which the same host and SSRC may send from another port.
+const MOVE_AFTER: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// The codecs that phones are offered, ours first.
+pub(crate) fn codecs(first: Codec) -> Vec<PhoneCodec> {
+    let second = if first == Codec::G711U { Codec::G711A } else { Codec::G711U };
+    [first, second].map(PhoneCodec::usual).to_vec()
+}
+
+struct Voice {
+    payload_type: u8,
+    timestamp: u32,
+    payload: Bytes,
+}
+
+/// What is sent to the phone.
+struct Out {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    /// When the last packet was sent, and how many ticks it covered.
+    last: Option<(Instant, u32)>,
+    packets: u32,
+    octets: u32,
+    /// Packets at the last report.
+    reported: u32,
+}
+
+pub(crate) struct Leg {
+    pair: RtpPair,
+    local: LocalMedia,
+    origin: OriginVersion,
+    /// What was agreed; none before the answer to our offer.
+    media: Option<NegotiatedMedia>,
+    latch: SourceLatch,
+    rtcp_source: Option<SocketAddr>,
+    publisher: Publisher,
+    voice_in: Codec,
+    reorder: Reorder<Voice>,
+    stamps: TimestampExtender,
+    /// Added to time stamps, so that the stream counts from zero.
+    zero: Option<i64>,
+    reception: Reception,
+    dtmf: DtmfReceiver,
+    keys: VecDeque<char>,
+    out: Out,
+    next_report: Instant,
+    heard: Instant,
+    cname: String,
+    buffer: Vec<u8>,
+    metrics: Option<Metrics>,
+}
+
+/// What changed by a new offer.
+pub(crate) struct Agreed {
+    /// The body to send, when we answered.
+    pub answer: Option<String>,
+    pub held: bool,
+    /// The codec for the phone is another one than before.
+    pub codec_changed: bool,
+}
+
+impl Leg {
+    pub fn new(pair: RtpPair, address: IpAddr, publisher: Publisher, metrics: Option<Metrics>) -> Leg {
+        let now = Instant::now();
+        let session: u32 = rand::random::<u32>() >> 1;
+        Leg {
+            local: LocalMedia::audio(address, pair.lease.port()),
+            pair,
+            origin: OriginVersion::new(u64::from(session)),
+            media: None,
+            latch: SourceLatch::new(None),
+            rtcp_source: None,
+            publisher,
+            voice_in: Codec::G711A,
+            reorder: Reorder::new(REORDER, REORDER_WAIT),
+            stamps: TimestampExtender::new(CLOCK),
+            zero: None,
+            reception: Reception::default(),
+            dtmf: DtmfReceiver::new(CLOCK),
+            keys: VecDeque::new(),
+            out: Out {
+                ssrc: rand::random(),
+                sequence: rand::random::<u16>() >> 1,
+                timestamp: rand::random(),
+                last: None,
+                packets: 0,
+                octets: 0,
+                reported: 0,
+            },
+            next_report: now + Duration::from_secs(1),
+            heard: now,
+            cname: format!("{:016x}@skybridge", rand::random::<u64>()),
+            buffer: Vec::with_capacity(256),
+            metrics,
+        }
+    }
+
+    fn stamped(&mut self, mut sdp: Sdp) -> String {
+        self.origin.stamp(&mut sdp, "skybridge", self.local.address);
+        sdp.to_string()
+    }
+
+    /// Our offer, and its text for the wire.
+    pub fn offer(&mut self) -> (Sdp, String) {
+        let sdp = phone_offer(&self.local, &codecs(self.codec()));
+        let text = self.stamped(sdp.clone());
+        (sdp, text)
+    }
+
+    /// Answers the phone's offer. An error leaves all as it was (488).
+    pub fn answer(&mut self, offer: &[u8]) -> Result<Agreed, SdpError> {
+        let offer = Sdp::parse(offer)?;
+        let answer = phone_answer(&offer, &self.local, &codecs(self.codec()))?;
+        let agreed = self.agree(answer.audio);
+        Ok(Agreed { answer: Some(self.stamped(answer.sdp)), ..agreed })
+    }
+
+    /// Takes the phone's answer to our offer.
+    pub fn answered(&mut self, offer: &Sdp, answer: &[u8]) -> Result<Agreed, SdpError> {
+        let answer = Sdp::parse(answer)?;
+        let (audio, _) = phone_read_answer(offer, &answer, &codecs(self.codec()))?;
+        Ok(self.agree(audio))
+    }
+
+    fn agree(&mut self, media: NegotiatedMedia) -> Agreed {
+        let codec_changed = self.media.as_ref().is_some_and(|m| m.codec != media.codec);
+        let held = media.held;
+        if self.media.is_none() || codec_changed {
+            self.set_voice(media.codec);
+        }
+        self.latch.reopen();
+        self.heard = Instant::now();
+        self.media = Some(media);
+        Agreed { answer: None, held, codec_changed }
+    }
+
+    fn set_voice(&mut self, codec: Codec) {
+        self.voice_in = codec;
+        self.publisher.set_tracks(&[TrackInfo::audio(codec, CLOCK, 1)]);
+    }
+
+    /// The codec for the phone.
+    pub fn codec(&self) -> Codec {
+        self.media.as_ref().map_or(Codec::G711A, |m| m.codec)
+    }
+
+    pub fn stream(&self) -> media_hub::StreamId {
+        self.publisher.stream().id().clone()
+    }
+
+    pub fn held(&self) -> bool {
+        self.media.as_ref().is_some_and(|m| m.held)
+    }
+
+    /// How long the phone has been silent; none when it need not send.
+    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
+        let expects = self.media.as_ref().is_some_and(|m| m.direction.receives() && !m.held);
+        expects.then(|| now.saturating_duration_since(self.heard))
+    }
+
+    pub fn key(&mut self) -> Option<char> {
+        self.keys.pop_front()
+    }
+
+    /// A key that came by INFO.
+    pub fn push_key(&mut self, key: char) {
+        if self.keys.len() < 64 {
+            self.keys.push_back(key);
+        }
+    }
+
+    pub async fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        self.pair.rtp.recv(batch).await
+    }
+
+    pub async fn receive_rtcp(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.pair.rtcp.recv_from(buffer).await
+    }
+
+    /// One datagram of the RTP port.
+    pub fn on_rtp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
+        if is_rtcp(data) {
+            return self.on_rtcp(data, from, now);
+        }
+        let Some(media) = &self.media else { return };
+        let events = media.telephone_event.map(|e| e.0);
+        let voice = |pt: u8| pt == media.receive_payload_type || pt == 0 || pt == 8;
+        let is_event = |pt: u8| Some(pt) == events || (pt == OUR_EVENTS && events.is_some());
+        let packet = RtpPacket::parse(data)
+            .ok()
+            .filter(|p| voice(p.payload_type) || is_event(p.payload_type) || p.payload_type == COMFORT_NOISE);
+        if let (Some(packet), Some(source)) = (&packet, self.latch.source())
+            && source != from
+            && source.ip() == from.ip()
+            && self.reorder.ssrc() == Some(packet.ssrc)
+            && now.saturating_duration_since(self.heard) >= MOVE_AFTER
+        {
+            // The same phone behind a NAT that moved its port.
+            self.latch.reopen();
+        }
+        let accepted = self.latch.check(from, packet.is_some(), now) != Latch::Reject;
+        let Some(packet) = packet.filter(|_| accepted) else {
+            if let Some(m) = &self.metrics {
+                m.bad_packets.inc();
+            }
+            return;
+        };
+        self.heard = now;
+        if let Some(m) = &self.metrics {
+            m.packets_in.inc();
+        }
+        let is_voice = voice(packet.payload_type);
+        self.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, CLOCK, is_voice, now);
+        let item = Voice {
+            payload_type: packet.payload_type,
+            timestamp: packet.timestamp,
+            payload: Bytes::copy_from_slice(packet.payload),
+        };
+        self.reorder.push(packet.ssrc, packet.sequence, now, item);
+    }
+
+    pub fn on_rtcp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
+        // Only from the host that sends the sound, or that the SDP names.
+        let known = self.latch.source().or(self.media.as_ref().and_then(|m| m.remote));
+        if known.is_none_or(|k| k.ip() != from.ip()) {
+            return;
+        }
+        let Ok(packets) = Rtcp::parse_compound(data) else { return };
+        self.rtcp_source = Some(from);
+        for packet in packets {
+            if let Rtcp::SenderReport { ntp, .. } = packet {
+                self.reception.sender_report(ntp, now);
+            }
+        }
+    }
+
+    /// Gives out what is in order, to the hub and to `key`.
+    pub fn drain(&mut self, now: Instant) {
+        while let Some(ordered) = self.reorder.poll(now) {
+            match ordered {
+                Ordered::Packet { item, .. } => self.take(item, now),
+                Ordered::Lost { .. } => {}
+                Ordered::Reset => {
+                    self.publisher.new_epoch();
+                    self.stamps.reset();
+                    self.zero = None;
+                }
+            }
+        }
+        self.dtmf.tick(now);
+        while let Some(key) = self.dtmf.poll() {
+            if let Key::Pressed(key) = key {
+                self.push_key(key);
+            }
+        }
+    }
+
+    fn take(&mut self, voice: Voice, now: Instant) {
+        let codec = match voice.payload_type {
+            COMFORT_NOISE => return,
+            0 => Codec::G711U,
+            8 => Codec::G711A,
+            pt if self.media.as_ref().is_some_and(|m| m.receive_payload_type == pt) => self.codec(),
+            _ => return self.dtmf.push(&voice.payload, voice.timestamp, now),
+        };
+        if voice.payload.is_empty() || voice.payload.len() > 1600 {
+            return;
+        }
+        if codec != self.voice_in {
+            // The phone uses the other law than agreed: hear it anyway.
+            self.set_voice(codec);
+        }
+        let ticks = match self.stamps.extend(voice.timestamp) {
+            Stamp::Continuous(ticks) => ticks,
+            Stamp::Discontinuity { ticks, .. } => {
+                self.publisher.new_epoch();
+                ticks
+            }
+        };
+        let zero = *self.zero.get_or_insert(ticks);
+        let duration = voice.payload.len() as u32;
+        let frame = Frame::new(TrackId::AUDIO, codec, ticks - zero, true, now, voice.payload);
+        self.publisher.write(frame.with_duration(duration));
+    }
+
+    /// Sends one packet of sound in the agreed codec.
+    pub fn send(&mut self, payload: &[u8], now: Instant) {
+        let Some(media) = &self.media else { return };
+        if !media.direction.sends() {
+            return;
+        }
+        let Some(to) = self.latch.source().or(media.remote) else { return };
+        let marker = match self.out.last {
+            None => true,
+            Some((at, ticks)) => {
+                let since = now.saturating_duration_since(at);
+                if since > Duration::from_millis(200) {
+                    // A pause: the clock went on.
+                    self.out.timestamp = self.out.timestamp.wrapping_add((since.as_millis() as u32).wrapping_mul(8));
+                    true
+                } else {
+                    self.out.timestamp = self.out.timestamp.wrapping_add(ticks);
+                    false
+                }
+            }
+        };
+        let header = RtpHeader {
+            marker,
+            payload_type: media.payload_type,
+            sequence: self.out.sequence,
+            timestamp: self.out.timestamp,
+            ssrc: self.out.ssrc,
+        };
+        self.buffer.clear();
+        header.write(&mut self.buffer, &[payload]);
+        self.out.sequence = self.out.sequence.wrapping_add(1);
+        self.out.last = Some((now, payload.len() as u32));
+        // A full socket buffer or an ICMP error loses this packet, as the network might.
+        if self.pair.rtp.socket().try_send_to(&self.buffer, to).is_ok() {
+            self.out.packets = self.out.packets.wrapping_add(1);
+            self.out.octets = self.out.octets.wrapping_add(payload.len() as u32);
+            if let Some(m) = &self.metrics {
+                m.packets_out.inc();
+            }
+        }
+    }
+
+    /// Sends silence when nothing else was sent of late.
+    pub fn fill(&mut self, now: Instant) {
+        if self.out.last.is_none_or(|(at, _)| now.saturating_duration_since(at) >= FILL_AFTER) {
+            self.send_silence(now);
+        }
+    }
+
+    pub fn send_silence(&mut self, now: Instant) {
+        let silence = [g711::silence(self.codec() == Codec::G711A); 160];
+        self.send(&silence, now);
+    }
+
+    /// Sends a report when it is time (RFC 3550 6.4), and tells when something is due next.
+    pub fn report(&mut self, now: Instant) {
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + REPORT_EVERY;
+        let Some(media) = &self.media else { return };
+        let source = self.latch.source();
+        let beside =
+            |a: SocketAddr| SocketAddr::new(a.ip(), if media.rtcp_mux { a.port() } else { a.port().saturating_add(1) });
+        let Some(to) = self.rtcp_source.or(source.map(beside)).or(media.remote_rtcp) else { return };
+        let mux = media.rtcp_mux;
+        let reports: Vec<_> = self.reception.block(now).into_iter().collect();
+        let sent = self.out.packets != self.out.reported;
+        self.out.reported = self.out.packets;
+        let first = match self.out.last {
+            Some((at, _)) if sent => {
+                let since = now.saturating_duration_since(at).as_millis() as u32;
+                let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Rtcp::SenderReport {
+                    ssrc: self.out.ssrc,
+                    ntp: media_core::time::ntp_from_unix(wall),
+                    rtp: self.out.timestamp.wrapping_add(since.wrapping_mul(8)),
+                    packets: self.out.packets,
+                    octets: self.out.octets,
+                    reports,
+                }
+            }
+            _ => Rtcp::ReceiverReport { ssrc: self.out.ssrc, reports },
+        };
+        let text = Rtcp::write_compound(&[first, Rtcp::Sdes { ssrc: self.out.ssrc, cname: self.cname.clone() }]);
+        let socket = if mux { self.pair.rtp.socket() } else { &self.pair.rtcp };
+        let _ = socket.try_send_to(&text, to);
+    }
+
+    /// Loss in percent and jitter in milliseconds since the last call.
+    pub fn quality(&mut self) -> (f32, f32) {
+        let (percent, lost, jitter) = self.reception.quality(CLOCK);
+        if let Some(m) = &self.metrics {
+            m.lost.inc_by(lost);
+        }
+        (percent, jitter)
+    }
+
+    /// When `drain` has something to do again.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.reorder.next_timeout()
+    }
+}

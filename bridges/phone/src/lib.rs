@@ -1,0 +1,40 @@
+//! SIP phones: registration (RFC 3261 10), calls into conferences with a PIN by keys (RFC 4733), calls out to phones.
+//!
+//! A phone's voice becomes the stream `phone:call/<hash>` of the hub (G.711, one frame a packet); the phone hears the mix of
+//! its seat. Signalling is the crate `sip`, offers and answers are `media_core::phone`; here both are joined.
+//!
+//! - [`claims`] says which requests of the shared SIP endpoint are this bridge's.
+//! - `accounts`: who is registered where, and the devices in the hall's table.
+//! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
+
+mod accounts;
+mod call;
+mod claims;
+mod config;
+mod faults;
+mod inbound;
+mod leg;
+mod metrics;
+mod outbound;
+mod phone;
+mod pin;
+mod prompt;
+mod reception;
+mod session_timer;
+
+pub use claims::claims;
+pub use config::{Config, Digest};
+pub use faults::{ALL as FAULTS, Reason};
+pub use phone::Phone;
+
+/// As [`Phone::build`].
+pub fn build(
+    ctx: bridge_core::BridgeContext,
+    incoming: tokio::sync::mpsc::Receiver<sip::Incoming>,
+    config: Config,
+) -> std::sync::Arc<dyn bridge_core::Bridge> {
+    Phone::build(ctx, incoming, config)
+}
+
+/// The prefix of this bridge's ids.
+pub const NAME: &str = "phone";

@@ -1,0 +1,212 @@
+//! The bridge itself: takes requests of phones and orders of the hall, and starts a task for each call.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, DeviceId, Fault, Text};
+use sip::{Flow, Incoming, Method, Request, Response, TxId};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::faults::Reason;
+use crate::metrics::Metrics;
+use crate::{NAME, inbound, outbound};
+
+/// The methods that a phone may use with us.
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+/// How long calls may take to end at shutdown.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What all tasks of the bridge share.
+pub(crate) struct Shared {
+    pub ctx: BridgeContext,
+    pub config: Config,
+    pub accounts: Accounts,
+    pub metrics: Option<Metrics>,
+    tasks: TaskTracker,
+    callers: Mutex<HashMap<String, usize>>,
+}
+
+impl Shared {
+    /// A place for one more call, unless there are too many. Dropping it gives it back.
+    pub fn place(self: &Arc<Self>, caller: &str) -> Option<Place> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = callers.values().sum();
+        let own = callers.get(caller).copied().unwrap_or(0);
+        if all >= self.config.max_calls || own >= self.config.max_calls_per_caller {
+            return None;
+        }
+        callers.insert(caller.to_owned(), own + 1);
+        if let Some(m) = &self.metrics {
+            m.calls.set(all as i64 + 1);
+        }
+        Some(Place { shared: self.clone(), caller: caller.to_owned() })
+    }
+
+    fn calls(&self) -> usize {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Counts a call that ended or was refused.
+    pub fn ended(&self, direction: &str, outcome: &str) {
+        if let Some(m) = &self.metrics {
+            m.ended.with_label_values(&[direction, outcome]).inc();
+        }
+    }
+}
+
+/// One of the calls that may be at once.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    caller: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut callers = self.shared.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = callers.get_mut(&self.caller) {
+            *n -= 1;
+            if *n == 0 {
+                callers.remove(&self.caller);
+            }
+        }
+        if let Some(m) = &self.shared.metrics {
+            m.calls.set(callers.values().sum::<usize>() as i64);
+        }
+    }
+}
+
+/// The bridge to SIP phones.
+pub struct Phone {
+    shared: Arc<Shared>,
+    incoming: Mutex<Option<mpsc::Receiver<Incoming>>>,
+    running: AtomicBool,
+}
+
+impl Phone {
+    /// Makes the bridge. `incoming` is what the test of [`crate::claims`] claimed.
+    pub fn build(ctx: BridgeContext, incoming: mpsc::Receiver<Incoming>, config: Config) -> Arc<dyn Bridge> {
+        let metrics = Metrics::new(&ctx.metrics)
+            .inspect_err(|error| tracing::error!(%error, "the phone bridge works without metrics"))
+            .ok();
+        let shared = Arc::new(Shared {
+            accounts: Accounts::new(&ctx, &config),
+            ctx,
+            config,
+            metrics,
+            tasks: TaskTracker::new(),
+            callers: Mutex::default(),
+        });
+        Arc::new(Phone { shared, incoming: Mutex::new(Some(incoming)), running: AtomicBool::new(false) })
+    }
+
+    async fn work(&self) {
+        let taken = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut incoming) = taken else { return };
+        let shared = &self.shared;
+        self.running.store(true, Ordering::Relaxed);
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                () = shared.ctx.shutdown.cancelled() => break,
+                got = incoming.recv() => match got {
+                    Some(Incoming::Request { tx, flow, request }) => self.request(tx, &flow, &request),
+                    Some(Incoming::Invite { call, flow, request }) => {
+                        shared.tasks.spawn(inbound::serve(shared.clone(), call, flow, request));
+                    }
+                    None => break,
+                },
+                _ = second.tick() => {
+                    shared.accounts.tick(&shared.ctx);
+                    if let Some(m) = &shared.metrics {
+                        m.registered.set(shared.accounts.count() as i64);
+                    }
+                }
+            }
+        }
+        self.running.store(false, Ordering::Relaxed);
+        shared.tasks.close();
+        if tokio::time::timeout(LAST_WORDS, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(calls = shared.calls(), "calls of phones did not end in time");
+        }
+    }
+
+    fn request(&self, tx: TxId, flow: &Flow, request: &Request) {
+        let shared = &self.shared;
+        let response = match request.method {
+            Method::Register => {
+                let done = shared.accounts.register(&shared.ctx, request, flow);
+                if let Some(m) = &shared.metrics {
+                    m.registers.with_label_values(&[done.outcome]).inc();
+                }
+                if done.outcome == "denied" {
+                    tracing::info!(peer = %flow.peer, to = request.headers.get("To"), "a phone's registration was refused");
+                    if let Some(user) = request.to().map(|t| t.uri.user().to_owned()).filter(|u| u.len() <= 64) {
+                        let why = Text::new("账号或密码错误", "wrong account or password");
+                        shared.ctx.registry.refused(&DeviceId::new(NAME, &user), flow.peer.to_string(), why);
+                    }
+                }
+                done.response
+            }
+            Method::Options => capabilities(request),
+            _ => request.respond(405).with("Allow", ALLOW),
+        };
+        shared.ctx.sip.respond(tx, response);
+    }
+
+    fn dial(&self, to: &str, seat: &bridge_core::Seat) -> Result<(outbound::Callee, Place), Fault> {
+        if self.shared.ctx.shutdown.is_cancelled() {
+            return Err(Reason::ShuttingDown.fault());
+        }
+        let callee = outbound::find(&self.shared, to)?;
+        // Calls out are bounded by the sum only.
+        let place = self.shared.place(&format!("out:{}", seat.member));
+        Ok((callee, place.ok_or_else(|| Reason::Limit.fault())?))
+    }
+}
+
+/// The answer to OPTIONS (RFC 3261 11.2).
+pub(crate) fn capabilities(request: &Request) -> Response {
+    request
+        .respond(200)
+        .with("Allow", ALLOW)
+        .with("Accept", "application/sdp, application/dtmf-relay, application/dtmf")
+        .with("Supported", "timer")
+}
+
+impl Bridge for Phone {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { self.work().await })
+    }
+
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let Command::Dial { to, seat } = command else { return Err(Reason::NotSupported.fault()) };
+            match self.dial(&to, &seat) {
+                Ok((callee, place)) => {
+                    self.shared.tasks.spawn(outbound::serve(self.shared.clone(), callee, seat, place));
+                    Ok(())
+                }
+                Err(fault) => {
+                    // Not told to the seat as well: who ordered the call hears it, once.
+                    self.shared.ended("out", fault.code);
+                    Err(fault)
+                }
+            }
+        })
+    }
+
+    fn health(&self) -> BridgeHealth {
+        let ready = self.running.load(Ordering::Relaxed);
+        let detail = format!("{} phones registered, {} calls", self.shared.accounts.count(), self.shared.calls());
+        BridgeHealth { ready, detail }
+    }
+}

@@ -1,0 +1,124 @@
+//! The session timer (RFC 4028), as far as a gateway needs it: accept what the phone wants, refresh when it is our part,
+//! end the call when it is the phone's and it does not.
+
+use std::time::{Duration, Instant};
+
+use sip::{Headers, Request};
+
+/// The floor of RFC 4028 4.
+pub(crate) const MIN_SE: u32 = 90;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionTimer {
+    interval: Duration,
+    /// We refresh; else the phone does.
+    ours: bool,
+    last: Instant,
+    sent: bool,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Refresh,
+    Expired,
+}
+
+/// The phone asks for less than the floor: answer 422 with Min-SE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooSmall;
+
+fn session_expires(headers: &Headers) -> Option<(u32, Option<bool>)> {
+    let value = headers.get("Session-Expires")?;
+    let mut parts = value.split(';').map(str::trim);
+    let seconds = parts.next()?.parse().ok()?;
+    let uac = parts.find_map(|p| p.strip_prefix("refresher=")).map(|r| r.eq_ignore_ascii_case("uac"));
+    Some((seconds, uac))
+}
+
+impl SessionTimer {
+    /// From an INVITE, re-INVITE or UPDATE of the phone.
+    pub fn of_request(request: &Request, now: Instant) -> Result<Option<SessionTimer>, TooSmall> {
+        let Some((seconds, uac)) = session_expires(&request.headers) else { return Ok(None) };
+        let supports = request.headers.tokens("Supported").any(|t| t.eq_ignore_ascii_case("timer"));
+        if seconds < MIN_SE {
+            return Err(TooSmall);
+        }
+        // Without its support only we can refresh (RFC 4028 9).
+        let ours = !supports || uac == Some(false);
+        Ok(Some(SessionTimer { interval: Duration::from_secs(u64::from(seconds)), ours, last: now, sent: false }))
+    }
+
+    /// From the 2xx to a request of ours.
+    pub fn of_response(headers: &Headers, now: Instant) -> Option<SessionTimer> {
+        let (seconds, uac) = session_expires(headers)?;
+        let interval = Duration::from_secs(u64::from(seconds.max(MIN_SE)));
+        Some(SessionTimer { interval, ours: uac != Some(false), last: now, sent: false })
+    }
+
+    /// What our 2xx to the phone's request says.
+    pub fn answer(&self, extra: &mut Headers) {
+        let who = if self.ours { "uas" } else { "uac" };
+        extra.push("Session-Expires", format!("{};refresher={who}", self.interval.as_secs()));
+        if !self.ours {
+            extra.push("Require", "timer");
+        }
+        extra.push("Supported", "timer");
+    }
+
+    /// What our refresh says.
+    pub fn request(&self, headers: &mut Headers) {
+        headers.push("Session-Expires", format!("{};refresher=uac", self.interval.as_secs()));
+        headers.push("Supported", "timer");
+    }
+
+    pub fn refreshed(&mut self, now: Instant) {
+        self.last = now;
+        self.sent = false;
+    }
+
+    pub fn due(&mut self, now: Instant) -> Due {
+        let since = now.saturating_duration_since(self.last);
+        if self.ours {
+            if since >= self.interval / 2 && !self.sent {
+                self.sent = true;
+                return Due::Refresh;
+            }
+            return if since >= self.interval { Due::Expired } else { Due::Nothing };
+        }
+        let end = self.interval - Duration::from_secs(32).min(self.interval / 3);
+        if since >= end { Due::Expired } else { Due::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn timer(expires: &str, supported: bool) -> Result<Option<SessionTimer>, TooSmall> {
+        let mut r = Request::new(sip::Method::Invite, sip::Uri::sip("1", "h", None));
+        r.headers.push("Session-Expires", expires);
+        if supported {
+            r.headers.push("Supported", "100rel, timer");
+        }
+        SessionTimer::of_request(&r, Instant::now())
+    }
+
+    #[test]
+    fn roles_and_times() {
+        assert_eq!(timer("60", true), Err(TooSmall));
+        let mut theirs = timer("90;refresher=uac", true).unwrap().unwrap();
+        let t = theirs.last;
+        assert_eq!(theirs.due(t + Duration::from_secs(59)), Due::Nothing);
+        assert_eq!(theirs.due(t + Duration::from_secs(60)), Due::Expired);
+        let mut ours = timer("1800;refresher=uas", true).unwrap().unwrap();
+        let t = ours.last;
+        assert_eq!(ours.due(t + Duration::from_secs(900)), Due::Refresh);
+        assert_eq!(ours.due(t + Duration::from_secs(901)), Due::Nothing);
+        ours.refreshed(t + Duration::from_secs(901));
+        assert_eq!(ours.due(t + Duration::from_secs(1801)), Due::Refresh);
+        assert!(timer("1800", false).unwrap().unwrap().ours);
+    }
+}

@@ -1,0 +1,52 @@
+//! Tones, detectors and wav files.
+
+use std::f32::consts::TAU;
+use std::path::Path;
+
+pub fn write_tone(path: &Path, hz: f32, seconds: u32) {
+    let n = seconds * 8000;
+    let mut out = Vec::with_capacity(44 + n as usize * 2);
+    out.extend_from_slice(b"RIFF");
+    out.extend_from_slice(&(36 + n * 2).to_le_bytes());
+    out.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    out.extend_from_slice(&8000u32.to_le_bytes());
+    out.extend_from_slice(&16_000u32.to_le_bytes());
+    out.extend_from_slice(b"\x02\0\x10\0data");
+    out.extend_from_slice(&(n * 2).to_le_bytes());
+    for i in 0..n {
+        let x = (hz * i as f32 / 8000.0).fract();
+        out.extend_from_slice(&(((TAU * x).sin() * 8000.0) as i16).to_le_bytes());
+    }
+    std::fs::write(path, out).unwrap();
+}
+
+/// Samples of a 16-bit wav file, however its header was left by a killed writer.
+pub fn read_wav(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let data = bytes.windows(4).position(|w| w == b"data").map_or(44, |p| p + 8);
+    bytes[data.min(bytes.len())..]
+        .chunks_exact(2)
+        .map(|c| f32::from(i16::from_le_bytes([c[0], c[1]])) / 32768.0)
+        .collect()
+}
+
+/// Amplitude of `hz` in 8 kHz samples.
+pub fn level(x: &[f32], hz: f32) -> f32 {
+    level_at(x, hz, 8000.0)
+}
+
+pub fn level_at(x: &[f32], hz: f32, rate: f32) -> f32 {
+    let k = f64::from(2.0 * (TAU * hz / rate).cos());
+    let (mut a, mut b) = (0.0f64, 0.0f64);
+    for v in x {
+        let s = f64::from(*v) + k * a - b;
+        b = a;
+        a = s;
+    }
+    (2.0 * (a * a + b * b - k * a * b).max(0.0).sqrt() / x.len().max(1) as f64) as f32
+}
+
+/// The highest level over windows of 100 ms: whether the tone was there at all.
+pub fn peak_level(x: &[f32], hz: f32) -> f32 {
+    x.chunks(800).map(|c| level(c, hz)).fold(0.0, f32::max)
+}
