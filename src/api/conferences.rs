@@ -1,0 +1,209 @@
+//! Conferences and their members.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bridge_core::{ChannelId, Command, MemberId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{Admin, Operator, Viewer};
+use super::{ApiError, Shared};
+use crate::conference::{ConferenceView, MemberChange, MemberView, MutedBy};
+use crate::events::Severity;
+use crate::store::Role;
+
+#[derive(Serialize, ToSchema)]
+pub struct ConferenceList {
+    items: Vec<ConferenceView>,
+}
+
+/// All conferences.
+#[utoipa::path(get, path = "/conferences", responses((status = 200, body = ConferenceList)))]
+pub async fn list(State(app): State<Shared>, Viewer(_who): Viewer) -> Json<ConferenceList> {
+    Json(ConferenceList { items: app.conferences.all() })
+}
+
+/// One conference with its members.
+#[utoipa::path(get, path = "/conferences/{id}", params(("id" = String, Path)), responses((status = 200, body = ConferenceView), (status = 404)))]
+pub async fn show(
+    State(app): State<Shared>,
+    Viewer(_who): Viewer,
+    Path(id): Path<String>,
+) -> Result<Json<ConferenceView>, ApiError> {
+    app.conferences.get(&id).map(Json).ok_or_else(|| ApiError::not_found(&format!("conference {id}")))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct NewConference {
+    name: String,
+    /// 2 to 12 digits; the next free one if left out.
+    number: Option<String>,
+    /// 4 to 12 digits; none if left out.
+    pin: Option<String>,
+}
+
+/// Make a conference.
+#[utoipa::path(post, path = "/conferences", request_body = NewConference,
+    responses((status = 201, body = ConferenceView), (status = 400), (status = 409)))]
+pub async fn create(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Json(body): Json<NewConference>,
+) -> Result<(StatusCode, Json<ConferenceView>), ApiError> {
+    let pin = body.pin.unwrap_or_default();
+    let view = app.conferences.create(&body.name, body.number.as_deref().filter(|n| !n.is_empty()), &pin).await?;
+    who.note(&app, "create_conference", &view.id, &format!("{} {}", view.number, view.name));
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct ConferenceChange {
+    name: Option<String>,
+    /// Empty takes the PIN away.
+    pin: Option<String>,
+    locked: Option<bool>,
+}
+
+/// Change name, PIN or lock.
+#[utoipa::path(patch, path = "/conferences/{id}", params(("id" = String, Path)), request_body = ConferenceChange,
+    responses((status = 200, body = ConferenceView), (status = 400), (status = 404)))]
+pub async fn change(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path(id): Path<String>,
+    Json(body): Json<ConferenceChange>,
+) -> Result<Json<ConferenceView>, ApiError> {
+    let view = app.conferences.change(&id, body.name.as_deref(), body.pin.as_deref(), body.locked).await?;
+    let what = [("name", body.name.is_some()), ("pin", body.pin.is_some()), ("locked", body.locked.is_some())];
+    let what: Vec<&str> = what.iter().filter(|(_, set)| *set).map(|(n, _)| *n).collect();
+    who.note(&app, "change_conference", &id, &what.join(" "));
+    Ok(Json(view))
+}
+
+/// End a conference: all are hung up, its number is free.
+#[utoipa::path(delete, path = "/conferences/{id}", params(("id" = String, Path)), responses((status = 204), (status = 404)))]
+pub async fn end(State(app): State<Shared>, Admin(who): Admin, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    for leg in app.conferences.end(&id).await? {
+        app.endpoint.close(leg);
+    }
+    who.note(&app, "end_conference", &id, "");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Picture {
+    /// A stream, or null for none: null must be said, so that a slip does not blank a screen.
+    #[serde(deserialize_with = "Option::deserialize")]
+    source: Option<String>,
+}
+
+/// What the conference's main picture shows.
+#[utoipa::path(put, path = "/conferences/{id}/picture", params(("id" = String, Path)), request_body = Picture,
+    responses((status = 200, body = ConferenceView), (status = 404)))]
+pub async fn set_picture(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path(id): Path<String>,
+    Json(body): Json<Picture>,
+) -> Result<Json<ConferenceView>, ApiError> {
+    let view = app.conferences.set_picture(&id, body.source.as_deref()).await?;
+    who.note(&app, "set_picture", &id, body.source.as_deref().unwrap_or("none"));
+    Ok(Json(view))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct NewMember {
+    /// A channel whose sound and picture join.
+    channel: Option<String>,
+    /// A phone to call: an account's name or number.
+    dial: Option<String>,
+}
+
+/// A camera joins, or a phone is called.
+#[utoipa::path(post, path = "/conferences/{id}/members", params(("id" = String, Path)), request_body = NewMember,
+    responses((status = 201, body = MemberView), (status = 400), (status = 404), (status = 409)))]
+pub async fn add_member(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path(id): Path<String>,
+    Json(body): Json<NewMember>,
+) -> Result<(StatusCode, Json<MemberView>), ApiError> {
+    match (body.channel, body.dial) {
+        (Some(channel), None) => {
+            let channel = ChannelId(channel);
+            if app.registry.channel(&channel).is_none() {
+                return Err(ApiError::not_found(&format!("channel {channel}")));
+            }
+            let view = app.conferences.add_channel(&id, &channel).await?;
+            who.note(&app, "add_channel", &id, &channel.0);
+            Ok((StatusCode::CREATED, Json(view)))
+        }
+        (None, Some(to)) => {
+            let (view, seat) = app.conferences.seat_for_call(&id, &app.phone_name(&to))?;
+            who.note(&app, "dial", &id, &to);
+            let task_app = app.clone();
+            // The call's progress is told by the seat; what is wrong before it left us is told here.
+            tokio::spawn(async move {
+                let dialled = task_app.command_now("phone", Command::Dial { to: to.clone(), seat }).await;
+                if let Err(fault) = dialled {
+                    let (zh, en) =
+                        (format!("呼叫 {to} 失败：{}", fault.zh), format!("Call to {to} failed: {}", fault.en));
+                    task_app.events.notice(Severity::Warning, &zh, &en, &to);
+                }
+            });
+            Ok((StatusCode::CREATED, Json(view)))
+        }
+        _ => Err(ApiError::invalid("give either channel or dial")),
+    }
+}
+
+/// Mute, set the volume, rename.
+#[utoipa::path(patch, path = "/conferences/{id}/members/{member}", params(("id" = String, Path), ("member" = String, Path)),
+    request_body = MemberChange, responses((status = 200, body = MemberView), (status = 400), (status = 403), (status = 404)))]
+pub async fn change_member(
+    State(app): State<Shared>,
+    Viewer(who): Viewer,
+    Path((id, member)): Path<(String, String)>,
+    Json(body): Json<MemberChange>,
+) -> Result<Json<MemberView>, ApiError> {
+    let member = MemberId(member);
+    // Everybody may mute himself; all else is the operator's.
+    let owner = app.conferences.leg_of(&id, &member).and_then(|leg| app.legs.owner(leg));
+    let own = owner.as_ref() == Some(&who.identity.account);
+    let operator = who.identity.role >= Role::Operator;
+    let speaker = body.loudspeaker.is_some() || body.duplex.is_some();
+    let only_mute = body.volume_db.is_none() && body.name.is_none() && !speaker;
+    if !(operator || only_mute && own) {
+        who.outcome(&app, "change_member", &id, &member.0, "forbidden");
+        return Err(ApiError::forbidden());
+    }
+    // An operator's hand on his own microphone is not an order to himself.
+    let by = if operator && !(own && body.muted == Some(true)) { MutedBy::Operator } else { MutedBy::Member };
+    if speaker {
+        crate::talk::change_speaker(&app, &id, &member, body.loudspeaker, body.duplex).await?;
+        let words = body.loudspeaker.map_or(String::new(), |on| format!("loudspeaker={on} "));
+        let duplex = body.duplex.map_or(String::new(), |d| format!("duplex={}", d.as_str()));
+        who.note(&app, "loudspeaker", &id, &format!("{} {words}{duplex}", member.0));
+    }
+    let view = app.conferences.change_member(&id, &member, body, by)?;
+    let detail = format!("{} muted={} volume={}", view.name, view.muted, view.volume_db);
+    who.note(&app, "change_member", &id, &detail);
+    Ok(Json(view))
+}
+
+/// Hang up, or take a camera out.
+#[utoipa::path(delete, path = "/conferences/{id}/members/{member}", params(("id" = String, Path), ("member" = String, Path)),
+    responses((status = 204), (status = 404)))]
+pub async fn remove_member(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path((id, member)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    if let Some(leg) = app.conferences.remove(&id, &MemberId(member.clone())).await? {
+        app.endpoint.close(leg);
+    }
+    who.note(&app, "remove_member", &id, &member);
+    Ok(StatusCode::NO_CONTENT)
+}

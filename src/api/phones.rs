@@ -1,0 +1,87 @@
+//! SIP accounts of phones.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bridge_core::{AccountKind, DeviceId, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::Admin;
+use super::{ApiError, Shared};
+
+#[derive(Serialize, ToSchema)]
+pub struct PhoneView {
+    user: String,
+    name: String,
+    registered: bool,
+    contact: Option<String>,
+    #[schema(value_type = Option<String>)]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PhoneList {
+    items: Vec<PhoneView>,
+}
+
+/// All phone accounts.
+#[utoipa::path(get, path = "/phones", responses((status = 200, body = PhoneList)))]
+pub async fn list(State(app): State<Shared>, Admin(_who): Admin) -> Json<PhoneList> {
+    let view = |(user, name): (String, String)| {
+        let device = app.registry.get(&DeviceId::new("phone", &user));
+        PhoneView {
+            registered: device.as_ref().is_some_and(|d| d.online),
+            contact: device.as_ref().map(|d| d.address.clone()).filter(|a| !a.is_empty()),
+            expires_at: device.as_ref().and_then(|d| d.expires_at),
+            user,
+            name,
+        }
+    };
+    Json(PhoneList { items: app.secrets.users(AccountKind::Phone).into_iter().map(view).collect() })
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct NewPhone {
+    /// 2 to 18 letters or digits: what the phone registers as and what is dialled.
+    user: String,
+    password: String,
+    name: String,
+}
+
+/// Make a phone account, or give it a new password.
+#[utoipa::path(post, path = "/phones", request_body = NewPhone, responses((status = 201), (status = 400)))]
+pub async fn create(
+    State(app): State<Shared>,
+    Admin(who): Admin,
+    Json(body): Json<NewPhone>,
+) -> Result<StatusCode, ApiError> {
+    let fits = (2..=18).contains(&body.user.len()) && body.user.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !fits {
+        return Err(ApiError::invalid("a phone's user is 2 to 18 letters or digits"));
+    }
+    if !(8..=64).contains(&body.password.chars().count()) || body.password.contains(&body.user) {
+        return Err(ApiError::invalid("a phone's password has 8 to 64 characters and does not contain the user"));
+    }
+    if body.name.chars().count() > 64 {
+        return Err(ApiError::invalid("a name has up to 64 characters"));
+    }
+    app.secrets.set(AccountKind::Phone, &body.user, body.name.trim(), &body.password).await?;
+    who.note(&app, "set_phone", &body.user, body.name.trim());
+    Ok(StatusCode::CREATED)
+}
+
+/// Delete a phone account.
+#[utoipa::path(delete, path = "/phones/{user}", params(("user" = String, Path)), responses((status = 204), (status = 404)))]
+pub async fn delete(
+    State(app): State<Shared>,
+    Admin(who): Admin,
+    Path(user): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    if !app.secrets.remove(AccountKind::Phone, &user).await? {
+        return Err(ApiError::not_found(&format!("phone {user}")));
+    }
+    app.registry.remove(&DeviceId::new("phone", &user));
+    who.note(&app, "delete_phone", &user, "");
+    Ok(StatusCode::NO_CONTENT)
+}

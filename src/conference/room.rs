@@ -1,0 +1,97 @@
+//! One conference: its settings, members, mixer and main picture.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use bridge_core::{MemberId, Timestamp};
+use media_core::MediaKind;
+use media_hub::audio::Mixer;
+use media_hub::{Hub, Program, StreamId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::member::{Member, MemberState, MemberView};
+use crate::store::ConferenceRow;
+
+/// A conference as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ConferenceView {
+    pub id: String,
+    pub number: String,
+    pub name: String,
+    pub locked: bool,
+    pub pin_set: bool,
+    pub picture: PictureView,
+    /// The stream that all hear.
+    pub mix: String,
+    /// Picture and mix as one stream: to watch, and to record.
+    pub stream: String,
+    pub members: Vec<MemberView>,
+    /// The recording job, if it is being recorded.
+    pub recording: Option<String>,
+    #[schema(value_type = String)]
+    pub started_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PictureView {
+    pub program: String,
+    pub source: Option<String>,
+    pub live: Option<String>,
+}
+
+pub struct Room {
+    pub row: ConferenceRow,
+    pub mixer: Mixer,
+    pub picture: Program,
+    pub members: BTreeMap<MemberId, Member>,
+    pub levels: HashMap<String, (f32, bool)>,
+    pub recording: Option<String>,
+    pub started_at: Timestamp,
+}
+
+impl Room {
+    pub fn mix_id(&self) -> StreamId {
+        StreamId::new(format!("mix:{}", self.row.id))
+    }
+
+    /// What `member` hears.
+    pub fn mix_for(&self, member: &MemberId) -> StreamId {
+        StreamId::new(format!("mix:{}/{}", self.row.id, member))
+    }
+
+    pub fn output_id(&self) -> StreamId {
+        StreamId::new(format!("conference:{}", self.row.id))
+    }
+
+    pub fn member_view(&self, hub: &Hub, member: &Member) -> MemberView {
+        let stream = member.stream.as_ref().and_then(|s| hub.get(s));
+        let has_video = stream.is_some_and(|s| s.tracks().iter().any(|t| t.kind() == MediaKind::Video));
+        member.view(has_video, self.levels.get(&member.id.0).copied())
+    }
+
+    pub fn view(&self, hub: &Hub) -> ConferenceView {
+        let state = self.picture.state().borrow().clone();
+        ConferenceView {
+            id: self.row.id.clone(),
+            number: self.row.number.clone(),
+            name: self.row.name.clone(),
+            locked: self.row.locked,
+            pin_set: !self.row.pin.is_empty(),
+            picture: PictureView {
+                program: self.picture.id().to_string(),
+                source: state.asked.map(|s| s.to_string()),
+                live: state.live.map(|s| s.to_string()),
+            },
+            mix: self.mix_id().to_string(),
+            stream: self.output_id().to_string(),
+            members: self.members.values().map(|m| self.member_view(hub, m)).collect(),
+            recording: self.recording.clone(),
+            started_at: self.started_at,
+        }
+    }
+
+    pub fn connected(&self) -> usize {
+        self.members.values().filter(|m| m.state == MemberState::Connected).count()
+    }
+}

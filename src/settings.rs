@@ -1,0 +1,501 @@
+//! The shape of the configuration. Each key is explained in `config/skybridge.toml`, which a test holds against these defaults.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use config::{Loaded, Problem};
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub site: Site,
+    pub http: Http,
+    pub access: Access,
+    pub sip: Sip,
+    pub media: Media,
+    pub recorder: Recorder,
+    pub pictures: Pictures,
+    pub hall: Hall,
+    pub alarms: Alarms,
+    pub tracks: Tracks,
+    pub capture: Capture,
+    pub gb28181: bridge_gb28181::Config,
+    pub phone: bridge_phone::Config,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Site {
+    pub name_zh: String,
+    pub name_en: String,
+    pub data: PathBuf,
+    pub log: String,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Site {
+            name_zh: "应急指挥大厅".into(),
+            name_en: "Emergency Command Hall".into(),
+            data: PathBuf::from("/var/lib/skybridge"),
+            log: "info".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub listen: Vec<SocketAddr>,
+    pub local: Vec<SocketAddr>,
+    pub certificate: String,
+    pub private_key: String,
+    pub names: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8443))],
+            local: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            certificate: String::new(),
+            private_key: String::new(),
+            names: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    pub token_hours: u32,
+    pub attempts_per_minute: u32,
+    pub lock_seconds: u32,
+    pub audit_days: u32,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access { token_hours: 12, attempts_per_minute: 5, lock_seconds: 60, audit_days: 400 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    pub announced: String,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            udp: vec![SocketAddr::from(([0, 0, 0, 0], 5060))],
+            tcp: vec![SocketAddr::from(([0, 0, 0, 0], 5060))],
+            tls: vec![SocketAddr::from(([0, 0, 0, 0], 5061))],
+            announced: String::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    pub rtp_ports: String,
+    pub rtp_announced: String,
+    pub browser: Vec<SocketAddr>,
+    pub browser_announced: Vec<IpAddr>,
+    pub workers: usize,
+    pub ring_megabytes: usize,
+    /// H.265 to H.264 for browsers without H.265: so many streams at once. 0: none.
+    pub transcoders: usize,
+    /// `auto`, `x264` or `openh264`.
+    pub transcode_encoder: String,
+    /// Larger pictures are scaled down to this height.
+    pub transcode_height: u32,
+    /// kbit/s of what is made.
+    pub transcode_kbps: u32,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            rtp_ports: "30000-39999".into(),
+            rtp_announced: String::new(),
+            browser: vec![SocketAddr::from(([0, 0, 0, 0], 8189))],
+            browser_announced: Vec::new(),
+            workers: 0,
+            ring_megabytes: 16,
+            transcoders: 2,
+            transcode_encoder: "auto".into(),
+            transcode_height: 720,
+            transcode_kbps: 2500,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recorder {
+    pub directory: PathBuf,
+    pub segment_minutes: u32,
+    pub keep_days: u32,
+    pub max_gigabytes: u64,
+    pub min_free_gigabytes: u64,
+    /// Fetches of devices' recordings at once.
+    pub fetch_parallel: usize,
+    /// Times real time at which devices are asked to send them.
+    pub fetch_speed: u32,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Recorder {
+            directory: PathBuf::new(),
+            segment_minutes: 10,
+            keep_days: 90,
+            max_gigabytes: 0,
+            min_free_gigabytes: 2,
+            fetch_parallel: 2,
+            fetch_speed: 4,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pictures {
+    pub listen: Vec<SocketAddr>,
+    pub upload_address: String,
+    pub upload_seconds: u32,
+    pub max_upload_megabytes: u32,
+    pub keep_days: u32,
+    pub max_megabytes: u64,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Pictures {
+            listen: Vec::new(),
+            upload_address: String::new(),
+            upload_seconds: 30,
+            max_upload_megabytes: 8,
+            keep_days: 90,
+            max_megabytes: 10_240,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hall {
+    pub walls: u8,
+    pub conference_number: String,
+    pub conference_pin: String,
+    pub conference_name_zh: String,
+    pub conference_name_en: String,
+    pub max_members: u32,
+    pub camera_hold_s: u32,
+}
+
+impl Default for Hall {
+    fn default() -> Self {
+        Hall {
+            walls: 2,
+            conference_number: "9000".into(),
+            conference_pin: String::new(),
+            conference_name_zh: "大厅会商".into(),
+            conference_name_en: "Hall conference".into(),
+            max_members: 64,
+            camera_hold_s: 10,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alarms {
+    pub keep_days: u32,
+    pub merge_seconds: u32,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Alarms { keep_days: 400, merge_seconds: 10 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracks {
+    pub keep_days: u32,
+    pub interval: u32,
+    pub metres: u32,
+    pub rows_per_second: u32,
+}
+
+impl Default for Tracks {
+    fn default() -> Self {
+        Tracks { keep_days: 30, interval: 5, metres: 5, rows_per_second: 2_000 }
+    }
+}
+
+/// Captures of signalling and media for diagnosis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    pub seconds: u32,
+    pub max_seconds: u32,
+    pub megabytes: u64,
+    pub total_megabytes: u64,
+    pub keep_days: u32,
+    pub at_once: usize,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Capture { seconds: 60, max_seconds: 600, megabytes: 64, total_megabytes: 1024, keep_days: 14, at_once: 4 }
+    }
+}
+
+impl Capture {
+    pub fn limits(&self) -> bridge_core::CaptureLimits {
+        bridge_core::CaptureLimits {
+            seconds: self.seconds,
+            most_seconds: self.max_seconds,
+            bytes: self.megabytes << 20,
+            total_bytes: self.total_megabytes << 20,
+            keep_days: self.keep_days,
+            at_once: self.at_once,
+        }
+    }
+}
+
+impl Settings {
+    /// The recordings' place: as configured, else beneath the data directory.
+    pub fn recordings(&self) -> PathBuf {
+        if self.recorder.directory.as_os_str().is_empty() {
+            self.site.data.join("recordings")
+        } else {
+            self.recorder.directory.clone()
+        }
+    }
+}
+
+/// Low and high end of a port range as `LOW-HIGH`.
+pub fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let parsed = text
+        .split_once('-')
+        .and_then(|(low, high)| Some((low.trim().parse::<u16>().ok()?, high.trim().parse::<u16>().ok()?)));
+    match parsed {
+        Some((low, high)) if low >= 1024 && high > low + 8 => Ok((low, high)),
+        Some(_) => Err(format!("{text:?}: the range must begin at 1024 or above and hold ten ports or more")),
+        None => Err(format!("{text:?} is not a port range; write it as \"30000-39999\"")),
+    }
+}
+
+/// An address that may be left empty.
+pub fn optional_address(text: &str) -> Result<Option<IpAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| format!("{text:?} is not an IP address"))
+}
+
+/// Loads the configuration and checks what single keys cannot show. Tells every mistake at once.
+pub fn load(text: &str, file: &str, environment: &[(String, String)]) -> Result<Settings, Vec<Problem>> {
+    config::load(text, file, environment, |loaded| check(loaded, environment))
+}
+
+fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Problem> {
+    let s = &loaded.value;
+    let mut found = Vec::new();
+    let mut wrong = |key: &str, what: String| found.push(loaded.problem(key, what));
+
+    if let Err(what) = port_range(&s.media.rtp_ports) {
+        wrong("media.rtp_ports", what);
+    }
+    for (key, text) in [("media.rtp_announced", &s.media.rtp_announced), ("sip.announced", &s.sip.announced)] {
+        if let Err(what) = optional_address(text) {
+            wrong(key, what);
+        }
+    }
+    if s.http.listen.is_empty() && s.http.local.is_empty() {
+        wrong("http.listen", "no address to listen on: the console could not be reached".into());
+    }
+    for address in &s.http.local {
+        if !address.ip().is_loopback() {
+            wrong("http.local", format!("{address} is not a loopback address; plain http is for this machine only"));
+        }
+    }
+    if s.http.certificate.is_empty() != s.http.private_key.is_empty() {
+        wrong("http.certificate", "give both http.certificate and http.private_key, or neither".into());
+    }
+    if s.sip.udp.is_empty() && s.sip.tcp.is_empty() {
+        wrong("sip.udp", "no SIP address to listen on: no camera or phone could register".into());
+    }
+    if s.media.browser.is_empty() {
+        wrong("media.browser", "no address for browser media: no picture could be shown".into());
+    }
+    if s.capture.seconds == 0 || s.capture.seconds > s.capture.max_seconds || s.capture.max_seconds > 3600 {
+        wrong("capture.seconds", "1 to capture.max_seconds, which is at most 3600".into());
+    }
+    if s.capture.megabytes == 0 || s.capture.megabytes > s.capture.total_megabytes {
+        wrong("capture.megabytes", "at least 1, and at most capture.total_megabytes".into());
+    }
+    if !(1..=8760).contains(&s.access.token_hours) {
+        wrong("access.token_hours", format!("{} is not between 1 and 8760", s.access.token_hours));
+    }
+    if s.access.attempts_per_minute == 0 {
+        wrong("access.attempts_per_minute", "0 would lock everybody out".into());
+    }
+    if !(1..=120).contains(&s.recorder.segment_minutes) {
+        wrong("recorder.segment_minutes", format!("{} is not between 1 and 120", s.recorder.segment_minutes));
+    }
+    for (key, gigabytes) in [
+        ("recorder.max_gigabytes", s.recorder.max_gigabytes),
+        ("recorder.min_free_gigabytes", s.recorder.min_free_gigabytes),
+    ] {
+        if gigabytes > 1_000_000 {
+            wrong(key, format!("{gigabytes} GiB is more than any disk: at most 1000000"));
+        }
+    }
+    let address = &s.pictures.upload_address;
+    let scheme = address.starts_with("http://") || address.starts_with("https://");
+    if !address.is_empty() && (!scheme || address.len() > 200 || address.chars().any(|c| c.is_whitespace() || c == '?'))
+    {
+        wrong("pictures.upload_address", format!("{address:?} is not an address as http://10.1.1.5:8088"));
+    }
+    if !(1..=600).contains(&s.pictures.upload_seconds) {
+        wrong("pictures.upload_seconds", format!("{} is not between 1 and 600", s.pictures.upload_seconds));
+    }
+    if !(1..=64).contains(&s.pictures.max_upload_megabytes) {
+        wrong("pictures.max_upload_megabytes", format!("{} is not between 1 and 64", s.pictures.max_upload_megabytes));
+    }
+    if !(1..=32).contains(&s.recorder.fetch_parallel) {
+        wrong("recorder.fetch_parallel", format!("{} is not between 1 and 32", s.recorder.fetch_parallel));
+    }
+    if !(1..=16).contains(&s.recorder.fetch_speed) {
+        wrong("recorder.fetch_speed", format!("{} is not between 1 and 16", s.recorder.fetch_speed));
+    }
+    if !(1..=16).contains(&s.hall.walls) {
+        wrong("hall.walls", format!("{} is not between 1 and 16", s.hall.walls));
+    }
+    if !(3..=3600).contains(&s.hall.camera_hold_s) {
+        wrong("hall.camera_hold_s", format!("{} is not between 3 and 3600", s.hall.camera_hold_s));
+    }
+    if !(1..=4096).contains(&s.media.ring_megabytes) {
+        wrong("media.ring_megabytes", format!("{} is not between 1 and 4096", s.media.ring_megabytes));
+    }
+    if s.alarms.merge_seconds > 3_600 {
+        wrong("alarms.merge_seconds", format!("{} is more than 3600", s.alarms.merge_seconds));
+    }
+    if !(1..=20_000).contains(&s.tracks.rows_per_second) {
+        wrong("tracks.rows_per_second", format!("{} is not between 1 and 20000", s.tracks.rows_per_second));
+    }
+    if s.media.transcoders > 64 {
+        wrong("media.transcoders", format!("{} is more than 64", s.media.transcoders));
+    }
+    if !["auto", "x264", "openh264"].contains(&s.media.transcode_encoder.as_str()) {
+        wrong("media.transcode_encoder", format!("{:?} is not auto, x264 or openh264", s.media.transcode_encoder));
+    }
+    if !(96..=2160).contains(&s.media.transcode_height) {
+        wrong("media.transcode_height", format!("{} is not between 96 and 2160", s.media.transcode_height));
+    }
+    if !(100..=20_000).contains(&s.media.transcode_kbps) {
+        wrong("media.transcode_kbps", format!("{} is not between 100 and 20000", s.media.transcode_kbps));
+    }
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if !digits(&s.hall.conference_number) || !(2..=12).contains(&s.hall.conference_number.len()) {
+        wrong("hall.conference_number", format!("{:?} is not 2 to 12 digits", s.hall.conference_number));
+    }
+    for (key, name) in [
+        ("hall.conference_name_zh", &s.hall.conference_name_zh),
+        ("hall.conference_name_en", &s.hall.conference_name_en),
+    ] {
+        if name.trim().chars().count() > 64 || name.chars().any(char::is_control) {
+            wrong(key, "a name has at most 64 characters, on one line".into());
+        }
+    }
+    if s.hall.conference_name_zh.trim().is_empty() && s.hall.conference_name_en.trim().is_empty() {
+        wrong("hall.conference_name_zh", "give hall.conference_name_zh or hall.conference_name_en".into());
+    }
+    let lookup = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    for (key, reference) in secret_references(s) {
+        match config::resolve_secret(reference, &lookup) {
+            Err(error) => wrong(key, error.to_string()),
+            Ok(Some(pin)) if key == "hall.conference_pin" && (!digits(&pin) || !(4..=12).contains(&pin.len())) => {
+                wrong(key, "the PIN must be 4 to 12 digits".into());
+            }
+            Ok(_) => {}
+        }
+    }
+    for problem in s.gb28181.problems() {
+        let (key, what) = problem.split_once(": ").unwrap_or(("", &problem));
+        wrong(&format!("gb28181.{key}"), what.to_owned());
+    }
+    for (key, what) in s.phone.problems() {
+        wrong(&format!("phone.{key}"), what);
+    }
+    found
+}
+
+/// Keys that refer to a secret.
+fn secret_references(s: &Settings) -> Vec<(&'static str, &str)> {
+    let site = s.gb28181.site_password.as_deref().unwrap_or_default();
+    vec![("hall.conference_pin", s.hall.conference_pin.as_str()), ("gb28181.site_password", site)]
+}
+
+/// The secret behind a reference that `load` has checked.
+pub fn secret(reference: &str) -> Option<String> {
+    config::resolve_secret(reference, &|name| std::env::var(name).ok()).ok().flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotated_file_is_the_defaults() {
+        let text = include_str!("../config/skybridge.toml");
+        assert_eq!(load(text, "skybridge.toml", &[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn the_annotated_file_shows_every_key() {
+        let text = include_str!("../config/skybridge.toml");
+        let written = config::leaves(&toml::from_str(text).unwrap());
+        let known = config::leaves(&toml::Table::try_from(Settings::default()).unwrap());
+        let missing: Vec<_> = known.iter().filter(|k| !written.contains(k)).collect();
+        assert!(missing.is_empty(), "config/skybridge.toml does not show {missing:?}");
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let text = "[http]\nlocal = [\"10.0.0.1:80\"]\n[media]\nrtp_ports = \"5-1\"\n[hall]\nwalls = 0\nconference_pin = \"1234\"\n";
+        let problems = load(text, "c.toml", &[]).unwrap_err();
+        let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(keys, ["media.rtp_ports", "http.local", "hall.walls", "hall.conference_pin"]);
+        assert_eq!(problems[0].place, "c.toml:4");
+    }
+
+    #[test]
+    fn a_conference_without_any_name_is_a_mistake_of_the_configuration() {
+        let text = "[hall]\nconference_name_zh = \" \"\n";
+        assert!(load(text, "c.toml", &[]).is_ok());
+        let problems = load(&format!("{text}conference_name_en = \"\"\n"), "c.toml", &[]).unwrap_err();
+        assert_eq!(problems[0].key, "hall.conference_name_zh");
+    }
+
+    #[test]
+    fn a_secret_never_shows_in_a_problem() {
+        let text = "[hall]\nconference_pin = \"8642\"\n";
+        let problems = load(text, "c.toml", &[]).unwrap_err();
+        assert!(!format!("{problems:?}").contains("8642"));
+    }
+}

@@ -1,0 +1,144 @@
+CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS accounts (
+    name TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    must_change INTEGER NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS tokens (
+    hash TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tokens_by_account ON tokens (account);
+CREATE TABLE IF NOT EXISTS devices (
+    id TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    private TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS device_secrets (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    display TEXT NOT NULL,
+    ha1 TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE TABLE IF NOT EXISTS conferences (
+    id TEXT PRIMARY KEY,
+    number TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    pin TEXT NOT NULL,
+    locked INTEGER NOT NULL,
+    picture TEXT,
+    created_at BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS conference_channels (
+    conference TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    PRIMARY KEY (conference, channel)
+);
+CREATE TABLE IF NOT EXISTS conference_speakers (
+    conference TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    duplex TEXT NOT NULL,
+    PRIMARY KEY (conference, channel)
+);
+CREATE TABLE IF NOT EXISTS walls (
+    id TEXT PRIMARY KEY,
+    layout INTEGER NOT NULL,
+    tiles TEXT NOT NULL,
+    changed_by TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS audit (
+    seq INTEGER PRIMARY KEY,
+    at BIGINT NOT NULL,
+    account TEXT NOT NULL,
+    address TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    object TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    outcome TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS audit_by_time ON audit (at);
+CREATE INDEX IF NOT EXISTS audit_by_account ON audit (account, at);
+CREATE TABLE IF NOT EXISTS pictures (
+    id TEXT PRIMARY KEY,
+    channel TEXT NOT NULL,
+    device TEXT NOT NULL,
+    taken_at BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
+    session TEXT NOT NULL,
+    source TEXT NOT NULL,
+    ordered_by TEXT NOT NULL,
+    file TEXT NOT NULL,
+    name TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    width BIGINT NOT NULL,
+    height BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS pictures_by_channel ON pictures (channel, taken_at);
+CREATE INDEX IF NOT EXISTS pictures_by_time ON pictures (taken_at);
+CREATE TABLE IF NOT EXISTS alarms (
+    id TEXT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    device_at BIGINT,
+    device TEXT NOT NULL,
+    channel TEXT,
+    source TEXT NOT NULL,
+    name TEXT NOT NULL,
+    severity INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    zh TEXT NOT NULL,
+    en TEXT NOT NULL,
+    description TEXT NOT NULL,
+    longitude DOUBLE PRECISION,
+    latitude DOUBLE PRECISION,
+    wants_reset INTEGER NOT NULL,
+    acknowledged_at BIGINT,
+    acknowledged_by TEXT,
+    note TEXT,
+    reset_at BIGINT,
+    reset_by TEXT
+);
+CREATE INDEX IF NOT EXISTS alarms_by_time ON alarms (at);
+CREATE INDEX IF NOT EXISTS alarms_by_device ON alarms (device, at);
+CREATE INDEX IF NOT EXISTS alarms_open ON alarms (at) WHERE acknowledged_at IS NULL;
+CREATE TABLE IF NOT EXISTS positions (
+    subject TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    device_at BIGINT,
+    longitude DOUBLE PRECISION NOT NULL,
+    latitude DOUBLE PRECISION NOT NULL,
+    speed DOUBLE PRECISION,
+    direction DOUBLE PRECISION,
+    altitude DOUBLE PRECISION,
+    height DOUBLE PRECISION,
+    PRIMARY KEY (subject, at)
+);
+CREATE INDEX IF NOT EXISTS positions_by_time ON positions (at);
+CREATE TABLE IF NOT EXISTS device_fetches (
+    id TEXT PRIMARY KEY,
+    channel TEXT NOT NULL,
+    name TEXT NOT NULL,
+    from_ms BIGINT NOT NULL,
+    to_ms BIGINT NOT NULL,
+    speed BIGINT NOT NULL,
+    parts TEXT NOT NULL,
+    state TEXT NOT NULL,
+    ordered_by TEXT NOT NULL,
+    since_ms BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS control_priorities (
+    account TEXT PRIMARY KEY,
+    priority INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS preset_names (
+    channel TEXT NOT NULL,
+    preset INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (channel, preset)
+);
