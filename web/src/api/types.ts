@@ -1,0 +1,158 @@
+// The things of the API, by hand from docs/ref/api.md. Nothing here that is not there.
+
+import type { Holder } from './control';
+
+export type Role = 'viewer' | 'operator' | 'admin';
+export type Whose = 'you' | 'device' | 'peer' | 'us';
+export interface Text { zh: string; en: string }
+
+export interface ApiErrorBody extends Text { code: string; whose: Whose; retry: boolean; where?: string }
+export interface Fault extends Text { code: string; whose: Whose; retry: boolean; next_zh?: string; next_en?: string; next?: Text[] }
+
+export interface Account { name: string; role: Role; must_change_password: boolean; priority?: number; language?: string | null }
+export interface Site { name_zh: string; name_en: string; version: string }
+export interface Session { account: Account; expires_at: string; site?: Site; session?: string }
+
+export interface Channel {
+  id: string; device: string; name: string; kind: 'video' | 'audio'; online: boolean; ptz: boolean;
+  stream: string; parent: string | null; longitude?: number | null; latitude?: number | null;
+}
+export interface Device {
+  id: string; bridge: string; name: string; kind: 'camera' | 'nvr' | 'phone' | 'platform'; online: boolean;
+  manufacturer?: string; model?: string; firmware?: string; version?: string; transport?: string; address?: string;
+  registered_at?: string | null; expires_at?: string | null; last_seen_at?: string | null;
+  offline_reason: Text | null; channels: Channel[];
+  /** Of a device with more than 500 channels only the number is told; its tree is read by pages. */
+  channel_count?: number; channels_online?: number; tree?: boolean;
+}
+export type NodeKind = 'region' | 'platform' | 'group' | 'organisation' | 'recorder' | 'camera' | 'other';
+export interface TreeNode { id: string; channel: string; name: string; kind: NodeKind; online: boolean; ptz: boolean; video: boolean; children: number; cameras: number; cameras_online: number; path?: string[] }
+export interface Alarm extends Text {
+  id: string; at: string; last_at: string; count: number; device_at: string | null; device: string; channel: string | null; source: string; name: string; severity: number; kind: string;
+  description: string; longitude: number | null; latitude: number | null; wants_reset: boolean; acknowledged_at: string | null; acknowledged_by: string | null; note: string | null; reset_at: string | null; reset_by: string | null;
+}
+export interface Position { at: string; device_at: string | null; longitude: number; latitude: number; speed_kmh: number | null; direction: number | null; altitude_m: number | null; height_m: number | null }
+export interface Track { subject: string; last: Position | null; items: Position[]; cut: boolean }
+
+export type StreamState = 'idle' | 'starting' | 'live' | 'stalled' | 'failed';
+export interface StreamTrack { id: string; codec: string; width?: number; height?: number; clock_rate?: number }
+export interface Stream {
+  id: string; name: string; state: StreamState; viewers: number; tracks: StreamTrack[];
+  bit_rate_bps: number; frame_rate: number; key_interval_s: number; since: string | null; fault: Fault | null;
+}
+
+export const TRACE_STEPS = ['wanted', 'invited', 'answered', 'connected', 'first_packet', 'ssrc', 'source_address', 'demuxed',
+  'parameter_sets', 'first_key_frame', 'live', 'viewer_connected', 'viewer_decoded'] as const;
+export type TraceStepName = (typeof TRACE_STEPS)[number];
+export interface TraceStep extends Text { step: TraceStepName; at: string | null; elapsed_ms: number | null; outcome: 'ok' | 'waiting' | 'failed'; detail?: unknown }
+export interface Trace { stream: string; state: StreamState; session: string | null; steps: TraceStep[]; fault: Fault | null }
+
+/** A capture of signalling and media, for diagnosis. */
+export interface Capture {
+  id: string; stream: string; running: boolean; started_at: string; until: string; bytes: number; messages: number; packets: number; dropped: number;
+  ended: string;
+}
+
+export type Layout = 1 | 4 | 9;
+export interface WallTile { n: number; program: string; source: string | null; source_name: string | null; live: string | null; since: string | null;
+  quality?: Quality; stream?: string | null; has_sub?: boolean }
+export type Quality = 'auto' | 'main' | 'sub';
+export interface Wall { id: string; name: string; layout: Layout; tiles: WallTile[]; by: string | null; can_undo: boolean }
+
+export type MemberState = 'calling' | 'ringing' | 'connected' | 'held' | 'leaving';
+export type Link = 'lan' | 'cellular' | 'vsat' | 'tiantong';
+export interface Member {
+  id: string; kind: 'browser' | 'phone' | 'channel'; name: string; state: MemberState; muted: boolean; muted_by: 'member' | 'operator' | null; volume_db: number;
+  talking: boolean; level_dbov: number; stream: string | null; has_video: boolean; codec: string | null; link: Link;
+  joined_at: string | null; fault: Fault | null; loss_percent: number; jitter_ms: number;
+  /** Of a camera: its loudspeaker, when it is switched on. */
+  loudspeaker?: Loudspeaker | null;
+}
+export type VoiceState = 'waiting' | 'calling' | 'on_air' | 'failed' | 'ended';
+export type SpeakerWish = 'device' | 'half' | 'full';
+export interface Loudspeaker { state: VoiceState; duplex: SpeakerWish; half_duplex: boolean; fault: Fault | null; level_dbov: number; sent_packets: number; way: string }
+export interface TalkTarget { channel: string; name: string; state: VoiceState; fault: Fault | null; level_dbov: number; sent_packets: number; way: string; half_duplex: boolean; on_air_at: string | null }
+export interface Talk { id: string; by: string; started_at: string; microphone: boolean; targets: TalkTarget[] }
+export interface Conference {
+  id: string; number: string | null; name: string; locked: boolean; pin_set: boolean;
+  picture: { program: string; source: string | null; live: string | null }; mix: string;
+  /** Picture and mix as one stream: to watch, and to record. */
+  stream: string; members: Member[];
+  recording: string | null; started_at: string | null;
+}
+
+export interface Recording {
+  id: string; stream: string; name: string; from: string; to: string | null; duration_s: number; bytes: number;
+  has_video: boolean; has_audio: boolean; state: 'recording' | 'whole' | 'repaired' | 'damaged'; cause: 'hand' | 'plan' | 'device'; frames: number;
+}
+export interface Job { id: string; stream: string; name: string; cause: 'hand' | 'plan'; since: string; bytes: number; state: 'waiting' | 'recording' | 'failed'; fault: Fault | null }
+/** What a device itself has recorded. */
+export interface DeviceRecording { from: string; to: string; kind: string; bytes: number | null; name: string }
+export interface DeviceRecordings { channel: string; items: DeviceRecording[]; complete: boolean; asked_at: string }
+export interface Playback {
+  id: string; channel: string; stream: string; owner: string; from: string; to: string;
+  phase: 'starting' | 'playing' | 'paused' | 'ended' | 'failed'; position: string; at: string; speed: number; fault: Fault | null;
+}
+export interface Fetch {
+  id: string; channel: string; name: string; from: string; to: string; speed: number; state: 'queued' | 'running' | 'waiting' | 'storing' | 'done' | 'failed';
+  done_s: number; total_s: number; bytes: number; announced_bytes: number | null; breaks: number; fault: Fault | null; by: string; since: string;
+}
+export interface PlanWindow { days: number[]; from: string; to: string }
+export interface Plan { id: string; stream: string; name: string; enabled: boolean; always: boolean; windows: PlanWindow[]; keep_days: number }
+export interface Leg { id: string; stream: string; state: 'connecting' | 'connected' | 'closed'; sent_packets: number; sent_bytes: number; lost_packets: number; nacks: number; plis: number; estimate_bps: number; reduced: boolean }
+export interface Phone { user: string; name: string; registered: boolean; contact: string | null; expires_at: string | null }
+export interface AuditEntry { at: string; account: string; address: string; verb: string; object: string; detail: unknown; outcome: string }
+export interface SystemState {
+  version: string; started_at: string; uptime_s: number; cpu_percent: number; memory_bytes: number; disk_free_bytes: number; disk_total_bytes: number;
+  devices_online: number; devices_total: number; streams_live: number; viewers: number; calls: number; recordings_running: number;
+}
+export interface Notice extends Text { severity: 'info' | 'warning' | 'alarm'; object: string | null; at: string }
+/** A single picture of a channel. */
+export interface Picture {
+  id: string; channel: string; device: string; taken_at: string; received_at: string; session: string; source: 'device' | 'stream';
+  ordered_by: string; name: string; bytes: number; width: number; height: number;
+}
+/** An order for pictures. */
+export interface Snapshot {
+  id: string; channel: string; state: 'ordered' | 'done' | 'partial' | 'failed'; source: 'device' | 'stream'; count: number;
+  pictures: Picture[]; note: Text | null; fault: Fault | null; by: string; at: string;
+}
+export interface Items<T> { items: T[] }
+export interface Page<T> { total: number; items: T[] }
+
+interface Stamp { at: string; seq: number }
+export type Levels = Record<string, [number, boolean]>;
+export type ServerEvent =
+  | { type: 'hello'; now: string; version: string; seq?: number }
+  | { type: 'lagged' }
+  | (Stamp & (
+    | { type: 'device'; device: Device }
+    | { type: 'device_removed'; id: string }
+    | { type: 'alarm'; alarm: Alarm }
+    | { type: 'positions'; items: (Position & { channel: string })[]; more: number }
+    | { type: 'wish'; device: string; channel: string | null; name: string }
+    | { type: 'look'; channel: string; pan: number | null; tilt: number | null; zoom: number | null }
+    | { type: 'lease'; channel: string; holder: Holder | null }
+    | { type: 'stream'; stream: Stream }
+    | { type: 'wall'; wall: Wall }
+    | { type: 'conference'; conference: Conference }
+    | { type: 'conference_ended'; id: string }
+    | { type: 'member'; conference: string; member: Member }
+    | { type: 'member_left'; conference: string; member: string; reason: Text }
+    | { type: 'levels'; conference: string; levels: Levels }
+    | { type: 'talk'; talk: Talk }
+    | { type: 'talk_ended'; id: string; talk: Talk }
+    | { type: 'talk_levels'; levels: Record<string, [number, number]> }
+    | { type: 'picture'; picture: Picture }
+    | { type: 'picture_removed'; id: string; channel: string }
+    | { type: 'snapshot'; snapshot: Snapshot }
+    | { type: 'recording'; recording: Recording }
+    | { type: 'device_playback'; playback: Playback }
+    | { type: 'device_playback_ended'; id: string }
+    | { type: 'device_fetch'; fetch: Fetch }
+    | { type: 'device_fetch_removed'; id: string }
+    | { type: 'job'; job: Job }
+    | { type: 'job_ended'; id: string }
+    | ({ type: 'notice'; severity: Notice['severity']; object: string | null } & Text)
+    | { type: 'system'; system: SystemState }
+  ));

@@ -1,0 +1,34 @@
+// The microphone of a talk (WHIP), sound only. One try: who talks holds a button and would rather press again than wait.
+import { api } from '../api/client';
+import { gathered } from './whep';
+
+export class TalkLeg {
+  pc: RTCPeerConnection | null = null;
+  private leg = '';
+
+  /** The offer, ready to be posted. `back`: what a camera sends back on the same session. */
+  async offer(mic: MediaStream, back: (s: MediaStream) => void, lost: () => void): Promise<string> {
+    const pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' });
+    this.pc = pc;
+    pc.addTransceiver(mic.getAudioTracks()[0]!, { direction: 'sendrecv', streams: [mic] });
+    pc.ontrack = (e) => { if (e.track.kind === 'audio') back(new MediaStream([e.track])); };
+    pc.onconnectionstatechange = () => { if (this.pc === pc && (pc.connectionState === 'failed' || pc.connectionState === 'closed')) lost(); };
+    await pc.setLocalDescription();
+    await gathered(pc);
+    return pc.localDescription!.sdp;
+  }
+
+  async answer(talk: string, sdp: string): Promise<void> {
+    const a = await api.talkWhip(talk, sdp);
+    this.leg = a.leg;
+    if (!this.pc) { this.close(); return; }
+    await this.pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
+  }
+
+  close() {
+    const { pc, leg } = this;
+    this.pc = null; this.leg = '';
+    if (pc) { pc.onconnectionstatechange = null; pc.close(); }
+    if (leg) api.endLeg(leg, true).catch(() => {});
+  }
+}

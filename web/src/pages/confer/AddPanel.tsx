@@ -1,0 +1,38 @@
+import { useState } from 'react';
+import { api } from '../../api/client';
+import type { Conference } from '../../api/types';
+import { useSpeech } from '../../i18n';
+import { conferences, put } from '../../state/live';
+import { act, Button, Dialog } from '../../ui/basic';
+import { ChannelTree } from '../watch/ChannelTree';
+
+export function AddPanel({ c }: { c: Conference }) {
+  const { t } = useSpeech();
+  const [number, setNumber] = useState('');
+  const [choosing, setChoosing] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const add = async (m: { channel: string } | { dial: string }) => {
+    setBusy(true);
+    const r = await act(api.addMember(c.id, m));
+    setBusy(false);
+    if (!r) return;
+    const now = conferences.get().get(c.id);
+    if (now && !now.members.some((x) => x.id === r.id)) put(conferences, c.id, { ...now, members: [...now.members, r] });
+    if ('dial' in m) setNumber('');
+  };
+  return (
+    <section className="add">
+      <h3>{t('add.title')}</h3>
+      <form className="dial" onSubmit={(e) => { e.preventDefault(); if (number.trim()) void add({ dial: number.trim() }); }}>
+        <input value={number} inputMode="tel" placeholder={t('add.number')} aria-label={t('add.number')} data-testid="dial-number" onChange={(e) => setNumber(e.target.value.replace(/[^0-9*#+A-Za-z@.:-]/g, ''))} />
+        <Button type="submit" icon="phone" testId="dial-submit" disabled={busy || !number.trim()}>{t('add.call')}</Button>
+      </form>
+      <Button icon="camera" testId="add-camera" onClick={() => setChoosing(true)}>{t('add.camera')}</Button>
+      {choosing && (
+        <Dialog title={t('add.camera')} onClose={() => setChoosing(false)} wide>
+          <div className="chooser"><ChannelTree label={t('tree.label')} onPick={(ch) => { setChoosing(false); void add({ channel: ch.id }); }} /></div>
+        </Dialog>
+      )}
+    </section>
+  );
+}

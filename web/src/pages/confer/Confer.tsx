@@ -1,0 +1,102 @@
+import { useEffect, useState } from 'react';
+import { api } from '../../api/client';
+import type { Conference } from '../../api/types';
+import { useSpeech } from '../../i18n';
+import { go } from '../../route';
+import { conferences, connection, jobOf, jobs, put, putConference } from '../../state/live';
+import { mine, setMuted } from '../../state/mine';
+import { isAdmin, isOperator, session } from '../../state/session';
+import { useStore } from '../../state/store';
+import { act, Button, confirmOrder, Dialog, Empty, Field } from '../../ui/basic';
+import { Icon } from '../../ui/Icon';
+import { toggleRecord } from '../../wall/actions';
+import { typing } from '../../wall/keys';
+import { JoinPanel } from './JoinPanel';
+import { MainPicture } from './MainPicture';
+import { AddPanel } from './AddPanel';
+import { Members } from './Members';
+
+export function Confer({ id }: { id: string }) {
+  const { t } = useSpeech();
+  const all = useStore(conferences);
+  const conn = useStore(connection);
+  const operator = useStore(session, isOperator);
+  const joined = useStore(mine, (m) => m?.conference ?? null);
+  const list = [...all.values()].sort((a, b) => (a.started_at ?? '').localeCompare(b.started_at ?? ''));
+  const c = all.get(id) ?? (joined ? all.get(joined) : undefined) ?? list[0];
+  const [creating, setCreating] = useState(false);
+
+  useEffect(() => {
+    const key = (e: KeyboardEvent) => {
+      if (typing(e) || e.ctrlKey || e.metaKey || e.altKey) return;
+      if (e.key === 'm' || e.key === 'M') { const m = mine.get(); if (m) { e.preventDefault(); setMuted(!m.muted); } }
+    };
+    window.addEventListener('keydown', key);
+    return () => window.removeEventListener('keydown', key);
+  }, []);
+
+  return (
+    <div className="page confer">
+      <aside className="side side-left">
+        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
+        {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
+        <ul className="conf-list">
+          {list.map((x) => (
+            <li key={x.id}><button type="button" aria-current={x.id === c?.id ? 'true' : undefined} data-testid={`conference-${x.id}`} onClick={() => go(`/confer/${encodeURIComponent(x.id)}`)}>
+              <b>{x.name}</b>
+              <span className="num">{x.number && <span>{t('conf.number', { n: x.number })}</span>}<span>{t('conf.members', { n: x.members.length })}</span></span>
+              <span className="conf-flags">{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
+            </button></li>
+          ))}
+        </ul>
+      </aside>
+      {c ? <Room key={c.id} c={c} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      <aside className="side side-right">{c ? <><JoinPanel c={c} />{operator && <AddPanel c={c} />}</> : null}</aside>
+      {creating && <NewConference onClose={() => setCreating(false)} />}
+    </div>
+  );
+}
+
+function Room({ c }: { c: Conference }) {
+  const { t } = useSpeech();
+  const operator = useStore(session, isOperator);
+  const admin = useStore(session, isAdmin);
+  const job = useStore(jobs, (m) => (c.recording ? m.get(c.recording) : undefined) ?? jobOf(m, c.stream));
+  const recording = !!(c.recording || job);
+  const record = () => {
+    if (c.recording) { const r = c.recording; void act(async () => { await api.stopJob(r); const now = conferences.get().get(c.id); if (now) put(conferences, c.id, { ...now, recording: null }); }); } else void toggleRecord(c.stream);
+  };
+  return (
+    <main className="centre">
+      <div className="bar">
+        <h1 className="bar-title">{c.name}</h1>
+        <span className="bar-note num">{c.number ? t('conf.dialIn', { n: c.number }) : ''}{c.pin_set ? ` · ${t('conf.pinSet')}` : ''}</span>
+        <Button testId="record-toggle" className={recording ? 'rec-on' : ''} pressed={recording} disabled={!operator} onClick={record}><span className="rec-dot" aria-hidden />{recording ? t('rec.stop') : t('rec.start')}</Button>
+        <Button icon="lock" testId="conference-lock" pressed={c.locked} disabled={!operator} title={t('conf.lock.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { locked: !c.locked }))) ?? null)}>{t(c.locked ? 'conf.unlock' : 'conf.lock')}</Button>
+        {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
+      </div>
+      <div className="room"><MainPicture c={c} canTake={operator} /><Members c={c} canSteer={operator} /></div>
+    </main>
+  );
+}
+
+function NewConference({ onClose }: { onClose: () => void }) {
+  const { t } = useSpeech();
+  const [name, setName] = useState('');
+  const [number, setNumber] = useState('');
+  const [pin, setPin] = useState('');
+  return (
+    <Dialog title={t('conf.new.title')} onClose={onClose}>
+      <form onSubmit={async (e) => {
+        e.preventDefault();
+        const c = await act(api.newConference({ name: name.trim(), ...(number ? { number } : {}), ...(pin ? { pin } : {}) }));
+        if (c) { putConference(c); onClose(); go(`/confer/${encodeURIComponent(c.id)}`); }
+      }}>
+        <Field label={t('conf.name')}><input autoFocus required value={name} onChange={(e) => setName(e.target.value)} data-testid="conference-name" /></Field>
+        <Field label={t('conf.number.label')} hint={t('conf.number.hint')}><input inputMode="numeric" pattern="[0-9]*" value={number} onChange={(e) => setNumber(e.target.value)} data-testid="conference-number" /></Field>
+        <Field label={t('conf.pin')} hint={t('conf.pin.hint')}><input inputMode="numeric" pattern="[0-9]*" value={pin} onChange={(e) => setPin(e.target.value)} /></Field>
+        <footer><Button onClick={onClose}>{t('cancel')}</Button><Button type="submit" look="main" testId="conference-create" disabled={!name.trim()}>{t('conf.create')}</Button></footer>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import type { Talk, TalkTarget } from '../src/api/types';
+import { canHearTalk, phaseOf, same, spokenTo, talkerOf, talkGroup, toggleGroup } from '../src/state/talk';
+
+const target = (channel: string, state: TalkTarget['state']): TalkTarget => ({ channel, name: channel, state, fault: null, level_dbov: -127, sent_packets: 0, way: '', half_duplex: true, on_air_at: null });
+const talk = (id: string, by: string, targets: TalkTarget[], microphone = true): Talk => ({ id, by, started_at: '', microphone, targets });
+
+describe('talk', () => {
+  it('is on air when one camera and the microphone are, refused when all cameras refused', () => {
+    expect(phaseOf(talk('a', 'li', [target('1', 'calling'), target('2', 'on_air')]))).toBe('on_air');
+    expect(phaseOf(talk('a', 'li', [target('1', 'on_air')], false))).toBe('calling');
+    expect(phaseOf(talk('a', 'li', [target('1', 'failed'), target('2', 'calling')]))).toBe('calling');
+    expect(phaseOf(talk('a', 'li', [target('1', 'failed'), target('2', 'ended')]))).toBe('refused');
+  });
+  it('tells who else talks', () => {
+    const all = new Map([['a', talk('a', 'li', [target('1', 'on_air')])], ['b', talk('b', 'wang', [target('2', 'calling')])]]);
+    expect(talkerOf(all, '1', '')).toBe('li');
+    expect(talkerOf(all, '1', 'a')).toBe(null);
+    expect(talkerOf(all, '2', '')).toBe(null);
+    expect([spokenTo(all, '1'), spokenTo(all, '2'), spokenTo(new Map([['c', talk('c', 'li', [{ ...target('1', 'on_air'), half_duplex: false }])]]), '1')]).toEqual([true, false, false]);
+  });
+  it('groups, and knows what can hear', () => {
+    toggleGroup('x'); toggleGroup('y'); toggleGroup('x');
+    expect([...talkGroup.get()]).toEqual(['y']);
+    expect(same(['a', 'b'], ['b', 'a'])).toBe(true);
+    expect(canHearTalk('gb28181:1/2')).toBe(true);
+    expect(canHearTalk('phone:8001')).toBe(false);
+  });
+});
