@@ -1,0 +1,93 @@
+// baresip as the phone: configured on the fly, steered by ctrl_tcp, sound from a file, what it hears written by sndfile.
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { freePorts } from './ports.mjs';
+import { readWav } from './sound.mjs';
+import { until } from './stage.mjs';
+
+export class Baresip {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1' }) {
+    const phone = new Baresip();
+    phone.user = user;
+    phone.stage = stage;
+    phone.gateway = gateway;
+    phone.folder = stage.file(name);
+    phone.heardFolder = join(phone.folder, 'heard');
+    mkdirSync(phone.heardFolder, { recursive: true });
+    const sip = await freePorts(), control = await freePorts(), rtp = await freePorts(40);
+    phone.events = [];
+    writeFileSync(join(phone.folder, 'config'), [
+      'poll_method epoll', `sip_listen 127.0.0.1:${sip}`, 'sip_transports udp,tcp', 'net_interface 127.0.0.1', 'prefer_ipv6 no', 'call_local_timeout 60', 'call_max_calls 4',
+      'module_path /usr/lib/baresip/modules', 'module g711.so', 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
+      'module_app menu.so', 'module_app ctrl_tcp.so', `ctrl_tcp_listen 127.0.0.1:${control}`,
+      `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', 'ausrc_srate 8000', 'auplay_srate 8000', 'ausrc_channels 1', 'auplay_channels 1',
+      'audio_level no', 'audio_buffer 20-160', 'rtp_stats yes', `rtp_ports ${rtp}-${rtp + 39}`, 'rtcp_mux no', 'jitter_buffer_delay 5-10',
+      `snd_path ${phone.heardFolder}`, 'ring_aufile none', 'ringback_aufile none', 'busy_aufile none', 'error_aufile none', 'notfound_aufile none', 'callwaiting_aufile none', '',
+    ].join('\n'));
+    writeFileSync(join(phone.folder, 'accounts'),
+      `<sip:${user}@127.0.0.1:${gateway.sip};transport=udp>;auth_user=${user};auth_pass=${password};regint=60;answermode=${answer};audio_codecs=${codecs};dtmfmode=rtpevent\n`);
+    writeFileSync(join(phone.folder, 'contacts'), '');
+    phone.process = stage.start(name, 'baresip', ['-f', phone.folder, '-v']);
+    phone.socket = await until('baresip takes orders', () => new Promise((done, fail) => {
+      if (!phone.process.running) return fail(new Error('baresip has ended'));
+      const socket = net.connect(control, '127.0.0.1');
+      socket.once('connect', () => done(socket));
+      socket.once('error', fail);
+    }), 10);
+    stage.defer(() => phone.socket.destroy());
+    let rest = Buffer.alloc(0);
+    phone.socket.on('error', () => {});
+    phone.socket.on('data', (more) => {
+      rest = Buffer.concat([rest, more]);
+      for (;;) {
+        const colon = rest.indexOf(':');
+        if (colon < 0) return;
+        const length = Number(rest.subarray(0, colon));
+        if (rest.length < colon + 2 + length) return;
+        const text = rest.subarray(colon + 1, colon + 1 + length).toString();
+        rest = rest.subarray(colon + 2 + length);
+        const message = JSON.parse(text);
+        message.received = Date.now();
+        phone.events.push(message);
+        phone.process.log.write(`< ${text}\n`);
+      }
+    });
+    return phone;
+  }
+
+  order(command, params = '') {
+    const text = JSON.stringify({ command, params, token: 't' });
+    this.process.log.write(`> ${text}\n`);
+    this.socket.write(`${Buffer.byteLength(text)}:${text},`);
+  }
+  next(type, seconds = 15, after = 0) {
+    return until(`baresip ${this.user} says ${type}`, () => this.events.find((e) => e.event && e.type === type && e.received >= after), seconds, 30);
+  }
+  has(type) { return this.events.some((e) => e.event && e.type === type); }
+
+  /** The event may have come before we took the control connection: the line on the terminal tells it too. */
+  registered(seconds = 15) {
+    return until(`baresip ${this.user} is registered`, () => this.has('REGISTER_OK') || [...this.process.out, ...this.process.err].some((l) => / 200 OK .*\[1 binding/.test(l)), seconds);
+  }
+
+  async dial(number) {
+    const at = Date.now();
+    this.order('dial', `sip:${number}@127.0.0.1:${this.gateway.sip}`);
+    await this.next('CALL_ESTABLISHED', 15, at);
+  }
+  /** Digits by RFC 4733 while in a call. */
+  async digits(text) {
+    for (const digit of text) {
+      this.order('sndcode', digit);
+      await new Promise((done) => setTimeout(done, 300));
+    }
+  }
+  hangup() { this.order('hangup'); }
+
+  /** What the phone heard so far: the newest file that sndfile writes of decoded sound. */
+  heard() {
+    const files = readdirSync(this.heardFolder).filter((f) => /-dec\.wav$/.test(f)).sort();
+    return files.length ? readWav(join(this.heardFolder, files.at(-1))) : readWav('');
+  }
+}
