@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs missing Debian packages, and a node that is new enough from the npm registry. As root, or as a user with sudo.
+#   packages.sh build [test]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+build=(build-essential cmake pkg-config clang nasm
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
+  ffmpeg espeak-ng sox)
+test=(chromium baresip-core baresip-ffmpeg sip-tester tshark gstreamer1.0-tools gstreamer1.0-plugins-ugly
+  fonts-noto-cjk iproute2 python3)
+
+wanted=()
+for set in "$@"; do
+  case $set in
+    build) wanted+=("${build[@]}") ;;
+    test) wanted+=("${test[@]}") ;;
+    *) echo "packages.sh: no set called $set" >&2; exit 2 ;;
+  esac
+done
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else echo "Installing packages needs root: run this as root, or install sudo. Missing: ${missing[*]}" >&2; exit 1
+  fi
+}
+
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+
+node_is_new_enough() {
+  command -v node >/dev/null && command -v npm >/dev/null &&
+    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
+}
+node_is_new_enough || command -v npm >/dev/null || missing+=(npm)
+
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! node_is_new_enough; then
+  echo "Installing a newer node beneath .tools"
+  npm install --prefix .tools --no-audit --no-fund --loglevel=error node@20
+  PATH="$PWD/.tools/node_modules/.bin:$PATH"
+  node_is_new_enough || { echo "node 20.19 or newer is needed to build the console; found $(node --version)" >&2; exit 1; }
+fi
+
+if ! command -v cargo >/dev/null; then
+  echo "Rust is missing: install Rust 1.95 or newer (cargo and rustc), then run this again." >&2
+  exit 1
+fi
