@@ -63,20 +63,21 @@ test('a tile switches 20 times between two cameras: no black frame, no renegotia
   const epoch = field.epoch;
   const lagOf = (f) => f.t - epoch - f.frame * 40;
   const rows = clicks.map((click, n) => {
-    const end = clicks[n + 1] ?? frames.at(-1).t + 1;
-    const mine = frames.filter((f) => f.t >= click && f.t < end);
+    const end = clicks[n + 1] ?? frames.at(-1).drawn + 1;
+    // By when a picture was read: its `t` is the begin of the browser's drawing turn, which can lie before the click that brought it.
+    const mine = frames.filter((f) => f.drawn >= click && f.drawn < end);
     const fresh = mine.filter((f) => f.camera === order[n]);
     const first = fresh[0];
     // Live: the painted number is the camera's current one within 3 frames.
     const live = fresh.find((f) => lagOf(f) <= 120);
-    const settled = fresh.filter((f) => f.t >= click + 3_500 && f.t < click + 4_300);
+    const settled = fresh.filter((f) => f.drawn >= click + 3_500 && f.drawn < click + 4_300);
     // From one shown picture to the next, the click and the end of the row included.
-    const times = [click, ...mine.map((f) => f.t), end];
+    const times = [click, ...mine.map((f) => f.drawn), end];
     const freeze = Math.max(...times.slice(1).map((t, i) => t - times[i]));
     return {
-      to: order[n], first: first ? first.t - click : NaN, live: live ? live.t - click : NaN, lag: median(settled.map(lagOf)), freeze,
-      stale: fresh.filter((f) => live ? f.t < live.t : true).length,
-      back: fresh.length ? mine.filter((f) => f.t > first.t && f.camera !== null && f.camera !== order[n]).length : 0,
+      to: order[n], first: first ? first.drawn - click : NaN, live: live ? live.drawn - click : NaN, lag: median(settled.map(lagOf)), freeze,
+      stale: fresh.filter((f) => live ? f.drawn < live.drawn : true).length,
+      back: fresh.length ? mine.filter((f) => f.drawn > first.drawn && f.camera !== null && f.camera !== order[n]).map((f) => ({ ...f, click, end, first: first.drawn })) : [],
       black: mine.filter((f) => f.luma < 20).length, unread: mine.filter((f) => f.frame === null).length, frames: mine.length,
     };
   });
@@ -84,7 +85,7 @@ test('a tile switches 20 times between two cameras: no black frame, no renegotia
   const summary = Object.fromEntries(['first', 'live', 'lag', 'freeze', 'stale'].map((name) => [name, { median: Math.round(median(column(name))), p95: Math.round(at(column(name), 0.95)), worst: Math.round(Math.max(...column(name))) }]));
   const result = {
     at: new Date().toISOString(), size: '640x360', gop: 100, fps: 25, switches: rows.length, arrived: column('first').length, live: column('live').length,
-    black: rows.reduce((s, r) => s + r.black, 0), unread: rows.reduce((s, r) => s + r.unread, 0), back: rows.reduce((s, r) => s + r.back, 0),
+    black: rows.reduce((s, r) => s + r.black, 0), unread: rows.reduce((s, r) => s + r.unread, 0), back: rows.flatMap((r) => r.back),
     freezes: statsAfter.freezes - statsBefore.freezes, frozen_s: statsAfter.frozen - statsBefore.frozen, nacks: statsAfter.nacks - statsBefore.nacks, plis: statsAfter.plis - statsBefore.plis,
     load: (await import('node:os')).loadavg()[0], ms: summary, rows,
   };
@@ -94,12 +95,12 @@ test('a tile switches 20 times between two cameras: no black frame, no renegotia
   for (const [name, words] of [['first', 'click to first decoded'], ['live', 'click to first live'], ['lag', 'lag after 4 s'], ['freeze', 'longest freeze'], ['stale', 'stale frames shown']]) {
     say(`  ${words.padEnd(52)}${String(summary[name].median).padStart(10)}${String(summary[name].p95).padStart(7)}${String(summary[name].worst).padStart(8)}`);
   }
-  say(`  black ${result.black}, unreadable ${result.unread}, old camera after the new ${result.back}, browser's freezes ${result.freezes} (${result.frozen_s.toFixed(2)} s), NACK ${result.nacks}, PLI ${result.plis}, live ${result.live} of ${rows.length}`);
+  say(`  black ${result.black}, unreadable ${result.unread}, old camera after the new ${result.back.length}, browser's freezes ${result.freezes} (${result.frozen_s.toFixed(2)} s), NACK ${result.nacks}, PLI ${result.plis}, live ${result.live} of ${rows.length}`);
   await browser.shot('wall');
 
   assert.equal(result.arrived, SWITCHES, 'each switch arrived');
   assert.equal(result.black, 0, 'no black frame');
-  assert.equal(result.back, 0, 'the old camera never comes back after the new one');
+  assert.deepEqual(result.back, [], 'the old camera never comes back after the new one');
   assert.ok(result.unread <= frames.length / 50, `${result.unread} of ${frames.length} pictures could not be read`);
   assert.ok(result.live >= SWITCHES * 0.9, `${result.live} switches became live`);
   // Generous, for a busy machine: the aims are 100 and 300 ms; the table is what later work is held against.
