@@ -225,14 +225,11 @@ impl Shard {
                     }
                     Pulled::Tracks(tracks) => {
                         for peer in &source.peers {
-                            if let Some(viewer) = self.viewers.get_mut(peer) {
-                                viewer.tracks_of(stream, &tracks);
-                                if source.made {
-                                    continue;
-                                }
-                                // Back to its own stream at once: the key frame may be what comes next.
+                            let Some(viewer) = self.viewers.get_mut(peer) else { continue };
+                            if !source.made {
                                 let feed = viewer.wanted_feed(&tracks);
                                 if feed == *stream {
+                                    // Back to its own stream at once: the key frame may be what comes next.
                                     let has_video = tracks.iter().any(|t| t.kind() == media_core::MediaKind::Video);
                                     viewer.set_feed(feed, has_video, now);
                                     released = true;
@@ -240,6 +237,8 @@ impl Shard {
                                     turned.push((*peer, tracks.clone()));
                                 }
                             }
+                            // Behind the choice: tracks of a stream that it does not take are not looked at.
+                            viewer.tracks_of(stream, &tracks);
                         }
                         source.tracks = tracks;
                     }

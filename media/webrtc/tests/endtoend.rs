@@ -291,6 +291,40 @@ async fn a_viewer_that_lacks_the_codec_is_told() {
     assert!(camera.stream().trace().fault.is_none());
 }
 
+/// From a camera in H.265, seen through the H.264 made of it, to one in H.264 whose sound is heard as Opus: the tracks are told once,
+/// while the viewer still takes frames of the other stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_comes_back_from_a_transcoder_hears_its_stream() {
+    let hub = hub();
+    let endpoint = endpoint(&hub, 0.0).await;
+    let own = hub.publish(&StreamId::new("cam"), "cam").unwrap();
+    let made = hub.publish(&StreamId::new("h264:cam"), "made").unwrap();
+    own.set_tracks(&[TrackInfo::video(Codec::H265), TrackInfo::audio(Codec::G711A, 8000, 1)]);
+    made.set_tracks(&[TrackInfo::video(Codec::H264), TrackInfo::audio(Codec::G711A, 8000, 1)]);
+    let mut browser = Browser::with(0, Rtc::builder().enable_h265(false).enable_pcma(true, false));
+    let (offer, _) = browser.offer(&VIEW);
+    let (_leg, answer) = endpoint.whep(&offer, &StreamId::new("cam"), ViewerOptions::default()).unwrap();
+    browser.answer(&answer);
+    for n in 0..50u32 {
+        made.write(picture(n, n % 5 == 0));
+        browser.run(Duration::from_millis(40)).await;
+    }
+    let count = |b: &Browser, codec| b.packets.iter().filter(|p| b.payload_type_codec(p) == Some(codec)).count();
+    let through = count(&browser, Codec::H264);
+    assert!(through > 0, "it sees the H.264 made of the camera");
+    own.new_epoch();
+    let opus = TrackInfo { id: TrackId::OPUS, ..TrackInfo::audio(Codec::Opus, 48_000, 1) };
+    own.set_tracks(&[TrackInfo::video(Codec::H264), TrackInfo::audio(Codec::Aac, 8000, 1), opus]);
+    for n in 0..20u32 {
+        own.write(picture(n, n % 5 == 0));
+        let sound = Bytes::from(vec![0xFC, n as u8]);
+        own.write(Frame::new(TrackId::OPUS, Codec::Opus, i64::from(n) * 1920, true, Instant::now(), sound));
+        browser.run(Duration::from_millis(40)).await;
+    }
+    assert!(count(&browser, Codec::H264) > through, "it sees its own stream");
+    assert!(count(&browser, Codec::Opus) > 10, "it hears its own stream");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_far_end_closes() {
     let hub = hub();
