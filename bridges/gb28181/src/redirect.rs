@@ -72,7 +72,15 @@ pub struct Server {
     /// Its 20-digit id.
     pub server_id: String,
     /// Where its signalling listens, as `10.0.0.5:5060`.
+    #[serde(deserialize_with = "place")]
     pub address: SocketAddr,
+}
+
+/// Names of hosts are not taken: the standard's Contact holds an address, and devices may have no name server.
+fn place<'de, D: serde::Deserializer<'de>>(input: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(input)?;
+    let wrong = |_| serde::de::Error::custom(format!("to.address {text:?} is not IP:PORT, as in 10.0.0.5:5060"));
+    text.parse().map_err(wrong)
 }
 
 impl Server {
@@ -162,14 +170,15 @@ pub struct Redirects {
     trips: HashMap<String, Trip>,
     /// The server whose turn it is, by rule.
     turns: Vec<usize>,
-    told: Vec<Option<Instant>>,
+    /// When operators were told of devices that came back, and of devices taken here, by rule.
+    told: Vec<[Option<Instant>; 2]>,
     limit: usize,
 }
 
 impl Redirects {
     /// `limit`: devices that are remembered. Those beyond it are taken here.
     pub fn new(rules: usize, limit: usize) -> Redirects {
-        Redirects { trips: HashMap::new(), turns: vec![0; rules], told: vec![None; rules], limit }
+        Redirects { trips: HashMap::new(), turns: vec![0; rules], told: vec![[None; 2]; rules], limit }
     }
 
     /// Decides on a device whose registration would be accepted.
@@ -217,9 +226,11 @@ impl Redirects {
         self.trips.remove(id);
     }
 
-    /// Whether operators should be told of trouble with a rule now; once a minute for each.
-    pub fn tell(&mut self, now: Instant, rule: usize) -> bool {
-        let Some(told) = self.told.get_mut(rule) else { return false };
+    /// Whether operators should be told now that a device came back from a server of a rule, or (`here`) that it was taken here
+    /// at last; each once a minute.
+    pub fn tell(&mut self, now: Instant, rule: usize, here: bool) -> bool {
+        let Some([back, taken]) = self.told.get_mut(rule) else { return false };
+        let told = if here { taken } else { back };
         let due = told.is_none_or(|at| now.saturating_duration_since(at) >= QUIET);
         if due {
             *told = Some(now);

@@ -14,7 +14,12 @@ fn rule(servers: u32) -> Rule {
         server_id: format!("3402000000200{n:07}"),
         address: ([10, 0, 0, 1], 5_060 + n as u16).into(),
     };
-    Rule { name: "county".into(), ids: Some(Pattern::One("*".into())), to: (1..=servers).map(server).collect(), ..Rule::default() }
+    Rule {
+        name: "county".into(),
+        ids: Some(Pattern::One("*".into())),
+        to: (1..=servers).map(server).collect(),
+        ..Rule::default()
+    }
 }
 
 fn on(server: usize, again: bool) -> Way {
@@ -28,7 +33,9 @@ fn who_is_meant() {
     r.any_edition = true;
     assert!(r.fits(&id(1), None) && r.fits(&id(1), Some(Edition::V2011)));
     r.ids = Some(Pattern::Any(vec![id(7), "11010*".into(), "34*9".into()]));
-    assert!(r.fits(&id(7), None) && r.fits("11010000001320000001", None) && r.fits(&id(9), None) && !r.fits(&id(8), None));
+    assert!(
+        r.fits(&id(7), None) && r.fits("11010000001320000001", None) && r.fits(&id(9), None) && !r.fits(&id(8), None)
+    );
     (r.ids, r.types) = (None, vec![118, 132]);
     assert!(r.fits(&id(1), None) && !r.fits("34020000001180000001".replace("118", "200").as_str(), None));
     r.ids = Some(Pattern::One(id(1)));
@@ -91,7 +98,8 @@ fn the_table_is_bounded_and_words_are_few() {
     }
     assert_eq!(r.way(t, &rules, &id(3), NEW), Way::Here { rule: 0, fresh: true });
     assert_eq!(r.way(t + 600 * S, &rules, &id(1), NEW), on(1, false), "who is known goes on");
-    assert!(r.tell(t, 0) && !r.tell(t + 59 * S, 0) && r.tell(t + 60 * S, 0) && !r.tell(t, 7));
+    let mut tell = |seconds, rule, here| r.tell(t + seconds * S, rule, here);
+    assert!(tell(0, 0, false) && !tell(59, 0, false) && tell(59, 0, true) && tell(60, 0, false) && !tell(0, 7, true));
 }
 
 #[test]
@@ -113,7 +121,13 @@ fn a_wrong_rule_is_told_by_its_key() {
         assert!(told.contains(want), "{want} in\n{told}");
     }
     assert_eq!(told.lines().count(), wanted.len(), "the third is right:\n{told}");
-    for wrong in ["[[redirect]]\nservers = []", "[[redirect]]\nto = [{ server_id = 'x', address = 'nowhere' }]"] {
-        assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
+    let refused = [
+        ("[[redirect]]\nservers = []", "`servers`"),
+        ("[[redirect]]\nto = [{ server_id = 'x', address = 'gate.example' }]", "to.address \"gate.example\""),
+        ("[[redirect]]\nto = [{ server_id = 'x' }]", "`address`"),
+    ];
+    for (text, word) in refused {
+        let told = toml::from_str::<Config>(text).unwrap_err().to_string();
+        assert!(told.contains(word), "{word} in {told}");
     }
 }

@@ -90,11 +90,12 @@ impl About<'_> {
         let parent = if channel == spec.id { self.server_id } else { &spec.id };
         let old = if spec.edition < 2022 { "<Owner>Owner</Owner>\r\n<SafetyWay>0</SafetyWay>\r\n" } else { "" };
         let mobile = if spec.moves { "<MobileDeviceType>2</MobileDeviceType>\r\n" } else { "" };
+        let streams = if spec.sub.is_empty() { "0" } else { "0/1" };
         let info = if spec.edition < 2022 {
             format!("<Info>\r\n<PTZType>1</PTZType>\r\n{mobile}</Info>\r\n")
         } else {
             format!(
-                "<Info>\r\n<PTZType>1</PTZType>\r\n<Resolution>{}</Resolution>\r\n<StreamNumberList>0</StreamNumberList>\r\n{mobile}\
+                "<Info>\r\n<PTZType>1</PTZType>\r\n<Resolution>{}</Resolution>\r\n<StreamNumberList>{streams}</StreamNumberList>\r\n{mobile}\
                  <GrassrootsCode>000000</GrassrootsCode>\r\n</Info>\r\n",
                 spec.size
             )

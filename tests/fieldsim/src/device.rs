@@ -65,8 +65,16 @@ pub struct Device {
     pub say: mpsc::Sender<String>,
     pub sn: u32,
     pub cseq: u32,
-    /// Server clock minus ours, learned from Date.
+    /// The device's clock minus ours: learned from Date, unless it is off for good.
     pub clock_offset: jiff::SignedDuration,
+    /// Server clock minus ours, by the last Date.
+    pub heard_offset: jiff::SignedDuration,
+    /// It was redirected here, and by then it wants to be registered.
+    pub away: bool,
+    pub give_up: Option<Instant>,
+    /// Where a 302 sends it, and why it leaves this server.
+    pub sent_to: Option<Home>,
+    pub leave: Option<String>,
     pub registered: bool,
     pub register_call: String,
     pub challenge: Option<Challenge>,
@@ -96,6 +104,21 @@ impl Later {
     }
 }
 
+/// The server that the device registers with: at first the one it was told by its settings.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Home {
+    pub address: SocketAddr,
+    pub id: String,
+}
+
+impl Home {
+    fn settings(&self, field: &FieldArgs, first: &Home) -> FieldArgs {
+        // Another platform has a domain of its own: the first ten digits of its id.
+        let domain = if self == first { &field.domain } else { self.id.get(..10).unwrap_or(&field.domain) };
+        FieldArgs { server_id: self.id.clone(), domain: domain.to_owned(), ..field.clone() }
+    }
+}
+
 async fn connect(spec: &CameraSpec, field: &FieldArgs, server: SocketAddr) -> std::io::Result<Link> {
     if spec.transport == "tcp" {
         Link::tcp(field.bind, server).await
@@ -118,12 +141,20 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut wait = spec.retry;
+    let first = Home { address: server, id: field.server_id.clone() };
+    let mut home = first.clone();
     loop {
+        let server = home.address;
         match connect(&spec, &field, server).await {
             Ok(link) => {
-                let mut device = Device::new(spec.clone(), field.clone(), channels.clone(), link);
+                let away = home != first;
+                let mut device = Device::new(spec.clone(), home.settings(&field, &first), channels.clone(), link, away);
                 match device.serve(&mut stop).await {
                     None => return,
+                    Some(_) if device.sent_to.is_some() => {
+                        home = device.sent_to.take().unwrap_or_else(|| first.clone());
+                        continue;
+                    }
                     Some(why) => {
                         report::event("offline", &spec.id, json!({"reason": why}));
                         report::say(&format!("camera {} lost its connection: {why}", spec.id));
@@ -138,6 +169,11 @@ pub async fn run(
                 report::say(&format!("camera {} cannot reach {server}: {e}", spec.id));
             }
         }
+        if home != first {
+            report::event("redirect_failed", &spec.id, json!({"server": server.to_string(), "server_id": home.id}));
+            report::say(&format!("camera {} goes back to {}", spec.id, first.address));
+            home = first.clone();
+        }
         let pause = jittered(wait);
         wait = (wait * 2.0).min(60.0);
         tokio::select! {
@@ -148,7 +184,7 @@ pub async fn run(
 }
 
 impl Device {
-    fn new(spec: CameraSpec, field: FieldArgs, channels: Vec<Arc<Channel>>, mut link: Link) -> Self {
+    fn new(spec: CameraSpec, field: FieldArgs, channels: Vec<Arc<Channel>>, mut link: Link, away: bool) -> Self {
         let (names, wait) = (spec.channel_list(), spec.retry);
         let faults = Faults::try_from(spec.fault.clone()).unwrap_or_default();
         link.odd = faults.odd.clone();
@@ -167,7 +203,12 @@ impl Device {
             say: mpsc::channel(1).0,
             sn: 0,
             cseq: 0,
-            clock_offset: jiff::SignedDuration::ZERO,
+            clock_offset: jiff::SignedDuration::from_secs_f64(spec.clock_offset.unwrap_or(0.0)),
+            heard_offset: jiff::SignedDuration::ZERO,
+            give_up: away.then(|| Instant::now() + Duration::from_secs_f64(spec.redirect_patience.max(0.1))),
+            away,
+            sent_to: None,
+            leave: None,
             registered: false,
             register_call: token(),
             challenge: None,
@@ -196,6 +237,7 @@ impl Device {
                 self.next_register,
                 self.next_keepalive,
                 self.next_odd(),
+                self.give_up,
                 self.notifier.next(self.faults.subscribe_terminate),
             ];
             let until = own.into_iter().flatten().min().unwrap_or(far);
@@ -241,6 +283,12 @@ impl Device {
             }
             self.timers().await;
             self.notifier_timers().await;
+            if self.give_up.is_some_and(|t| Instant::now() >= t) {
+                self.leave = Some("the server it was sent to does not take it".into());
+            }
+            if let Some(why) = self.leave.take() {
+                return Some(why);
+            }
         }
     }
 
@@ -292,7 +340,11 @@ impl Device {
     pub async fn message(&mut self, text: &str) -> String {
         let call_id = token();
         let to = self.field.server_id.clone();
-        let request = self.fresh("MESSAGE", &to, &call_id).with_body("Application/MANSCDP+xml", xml::encode(text));
+        let mut request = self.fresh("MESSAGE", &to, &call_id);
+        if self.spec.send_date && text.contains("<CmdType>Keepalive<") {
+            request = request.with("Date", self.date());
+        }
+        let request = request.with_body("Application/MANSCDP+xml", xml::encode(text));
         self.ua.request(request).await
     }
 }

@@ -144,6 +144,15 @@ pub struct CameraSpec {
     /// Registration expiry in seconds
     #[arg(long, default_value_t = 3600)]
     pub expires: u32,
+    /// Its clock is off by so many seconds and stays so, whatever Date says
+    #[arg(long, allow_hyphen_values = true)]
+    pub clock_offset: Option<f64>,
+    /// REGISTER and Keepalive carry Date, the device's own time
+    #[arg(long)]
+    pub send_date: bool,
+    /// Seconds in which a server that it was redirected to must take it; else it goes back to the one that sent it
+    #[arg(long, default_value_t = 32.0)]
+    pub redirect_patience: f64,
     /// HeartBeatCount that ConfigDownload tells
     #[arg(long, default_value_t = 3)]
     pub heartbeat_count: u32,

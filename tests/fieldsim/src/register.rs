@@ -1,11 +1,12 @@
 //! Registration, keepalive and logout of a device (reference sections 4 and 5).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::device::{Asked, Device, jittered};
+use crate::device::{Asked, Device, Home, jittered};
 use crate::digest::Challenge;
 use crate::report;
 use crate::sip_text::Message;
@@ -19,6 +20,9 @@ impl Device {
         let mut request = self.fresh("REGISTER", &id, &call_id).with("Expires", expires.to_string());
         if self.spec.edition >= 2022 {
             request = request.with("X-GB-Ver", "3.0");
+        }
+        if self.spec.send_date {
+            request = request.with("Date", self.date());
         }
         if let (Some(challenge), Some(password)) = (&mut self.challenge, &self.spec.password) {
             let user = self.spec.user.as_deref().unwrap_or(&self.spec.id);
@@ -62,6 +66,9 @@ impl Device {
                 return self.register(false, tries + 1).await;
             }
         }
+        if code == 302 {
+            return self.redirected(message);
+        }
         if !(200..300).contains(&code) {
             self.challenge = None;
             return self.register_failed(&format!("refused with {code}"));
@@ -71,7 +78,8 @@ impl Device {
         let expires: u32 =
             message.header("Expires").and_then(|e| e.parse().ok()).or(contact).unwrap_or(self.spec.expires);
         self.take_date(message.header("Date"));
-        let offset_ms = self.clock_offset.as_millis() as i64;
+        let offset_ms = self.heard_offset.as_millis() as i64;
+        self.give_up = None;
         let again = self.registered;
         self.registered = true;
         self.registered_at.get_or_insert(Instant::now());
@@ -89,7 +97,8 @@ impl Device {
             "registered",
             &self.spec.id,
             json!({"refresh": again, "expires": expires, "digest": digest, "transport": self.spec.transport,
-                "local": self.ua.link.local.to_string(), "version": message.header("X-GB-Ver"), "clock_offset_ms": offset_ms}),
+                "local": self.ua.link.local.to_string(), "version": message.header("X-GB-Ver"), "clock_offset_ms": offset_ms,
+                "date": message.header("Date"), "server": self.ua.link.server.to_string(), "server_id": self.field.server_id}),
         );
         if !again {
             report::say(&format!("camera {} registered", self.spec.id));
@@ -101,17 +110,55 @@ impl Device {
     fn take_date(&mut self, date: Option<&str>) {
         let parsed = date.and_then(|d| d.parse::<jiff::civil::DateTime>().ok());
         if let Some(at) = parsed.and_then(|d| d.to_zoned(beijing()).ok()) {
-            self.clock_offset = at.timestamp().duration_since(jiff::Timestamp::now());
+            self.heard_offset = at.timestamp().duration_since(jiff::Timestamp::now());
+            if self.spec.clock_offset.is_none() {
+                self.clock_offset = self.heard_offset;
+            }
         }
     }
 
     /// The device's clock in Beijing time.
     pub fn clock(&self) -> String {
+        self.time("%Y-%m-%dT%H:%M:%S")
+    }
+
+    /// The same for its own Date.
+    pub fn date(&self) -> String {
+        self.time("%Y-%m-%dT%H:%M:%S%.3f")
+    }
+
+    fn time(&self, form: &str) -> String {
         let now = jiff::Timestamp::now().checked_add(self.clock_offset).unwrap_or_default();
-        now.to_zoned(beijing()).strftime("%Y-%m-%dT%H:%M:%S").to_string()
+        now.to_zoned(beijing()).strftime(form).to_string()
+    }
+
+    /// 302: the rest is done with the server of its Contact.
+    fn redirected(&mut self, message: &Message) {
+        let contact = message.header("Contact").unwrap_or_default();
+        let place = crate::uri::address_uri(contact).split_once('@').and_then(|(_, at)| {
+            let at = at.split(';').next().unwrap_or(at);
+            at.parse().or_else(|_| at.parse().map(|ip| SocketAddr::new(ip, 5060))).ok()
+        });
+        let id = crate::uri::user_of(contact).to_owned();
+        let Some(address) = place.filter(|_| !id.is_empty()) else {
+            return self.register_failed(&format!("redirected to nowhere: {contact}"));
+        };
+        report::event(
+            "redirected",
+            &self.spec.id,
+            json!({"server": address.to_string(), "server_id": id, "expires": message.header("Expires")}),
+        );
+        report::say(&format!("camera {} is sent on to {id} at {address}", self.spec.id));
+        self.leave = Some("redirected".into());
+        self.sent_to = Some(Home { address, id });
     }
 
     pub fn register_failed(&mut self, why: &str) {
+        if self.away && !self.registered {
+            report::event("register_failed", &self.spec.id, json!({"reason": why, "server_id": self.field.server_id}));
+            self.leave = Some(why.to_owned());
+            return;
+        }
         self.registered = false;
         self.next_keepalive = None;
         let pause = jittered(self.wait);
@@ -130,6 +177,10 @@ impl Device {
         report::event("keepalive_missed", &self.spec.id, json!({"reason": why, "missed": self.missed}));
         if self.missed >= 3 && self.registered {
             report::say(&format!("camera {}: 3 keepalives failed ({why}), registering again", self.spec.id));
+            if self.away {
+                self.leave = Some(format!("3 keepalives failed ({why})"));
+                return;
+            }
             self.registered = false;
             self.missed = 0;
             self.next_keepalive = None;
