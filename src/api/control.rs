@@ -197,7 +197,7 @@ pub struct FactList {
     items: Vec<Fact>,
 }
 
-/// What the bridge knows of a device: edition, character set, way of signalling, keepalive terms.
+/// What the bridge knows of a device: edition, character set, way of signalling, keepalive terms, how far its clock is off.
 #[utoipa::path(get, path = "/devices/{id}/facts", params(("id" = String, Path)), responses((status = 200, body = FactList), (status = 404)))]
 pub async fn facts(
     State(app): State<Shared>,

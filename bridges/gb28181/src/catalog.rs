@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use bridge_core::{Channel, ChannelId, ChannelKind, DeviceId};
+use bridge_core::{Channel, ChannelId, ChannelKind, DeviceId, Place};
 
+use crate::datum::Datum;
 use crate::ids;
 use crate::xml::Node;
 
@@ -23,6 +24,8 @@ pub struct Item {
     /// It moves: a body camera, a vehicle, a drone (`MobileDeviceType`).
     pub mobile: bool,
     pub ptz_type: Option<u8>,
+    /// It has one stream only (`StreamNumberList`, 2022): there is no sub-stream to ask for.
+    pub single_stream: bool,
     pub longitude: Option<f64>,
     pub latitude: Option<f64>,
 }
@@ -48,6 +51,12 @@ fn status(text: &str) -> Option<bool> {
     } else {
         None
     }
+}
+
+/// Whether a list of streams, as in `0/1/2`, tells of one only. What is no list of numbers tells nothing.
+fn single_stream(list: &str) -> bool {
+    let mut numbers = list.split('/').map(|n| n.trim().parse::<u8>());
+    matches!((numbers.next(), numbers.next()), (Some(Ok(_)), None))
 }
 
 /// Degrees with an optional letter E, W, N or S.
@@ -91,10 +100,19 @@ impl Item {
             above,
             mobile: node.get_or_info("MobileDeviceType").is_some_and(|t| t != "0"),
             ptz_type: node.get_or_info("PTZType").and_then(|v| v.parse().ok()),
+            single_stream: node.get_or_info("StreamNumberList").is_some_and(single_stream),
             longitude: longitude.filter(|_| placed && latitude.is_some()),
             latitude: latitude.filter(|_| placed && longitude.is_some()),
             id,
         })
+    }
+
+    /// Turns its position into WGS-84.
+    pub fn place_in(&mut self, datum: Datum) {
+        if let (Some(longitude), Some(latitude)) = (self.longitude, self.latitude) {
+            let place = datum.to_wgs84(Place { longitude, latitude });
+            (self.longitude, self.latitude) = (Some(place.longitude), Some(place.latitude));
+        }
     }
 
     /// What it hangs under in the tree: an organisation or group before any other, for there people look for it; else the
@@ -238,6 +256,28 @@ mod tests {
         assert_eq!((c[0].longitude, c[0].latitude), (Some(118.376451), Some(31.326319)));
         assert_eq!((c[1].ptz, c[1].parent.as_deref(), c[1].online, c[1].longitude), (true, None, false, None));
         assert_eq!((c[2].kind, c[2].ptz, c[2].online, c[2].parent.as_deref()), (ChannelKind::Audio, false, true, None));
+    }
+
+    #[test]
+    fn one_stream_or_several_and_shifted_places() {
+        let read = |info: &str| {
+            let text = format!(
+                "<Response><CmdType>Catalog</CmdType><SN>1</SN><DeviceID>1</DeviceID><DeviceList><Item>\
+                 <DeviceID>34020000001310000001</DeviceID><Longitude>116.404</Longitude><Latitude>39.915</Latitude>\
+                 <Info>{info}</Info></Item></DeviceList></Response>"
+            );
+            piece(&Manscdp::parse(text.as_bytes()).unwrap().tree).items.remove(0)
+        };
+        let list = |l: &str| read(&format!("<StreamNumberList>{l}</StreamNumberList>")).single_stream;
+        assert!(list("0") && list(" 1 "));
+        assert!(!list("0/1") && !list("0/1/2") && !list("") && !list("main") && !list("0/"));
+        assert!(!read("").single_stream, "nothing is said");
+        let mut item = read("");
+        item.place_in(Datum::Wgs84);
+        assert_eq!(item.longitude, Some(116.404));
+        item.place_in(Datum::Gcj02);
+        let moved = (116.404 - item.longitude.unwrap()).abs();
+        assert!((0.004..0.01).contains(&moved), "half a kilometre: {moved}");
     }
 
     #[test]

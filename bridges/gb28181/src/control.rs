@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::answers::{self, Collect};
 use crate::blocks;
 use crate::config::{Quirk, seconds};
+use crate::facts;
 use crate::faults;
 use crate::hold::Motion;
 use crate::manscdp;
@@ -199,7 +200,13 @@ pub(crate) async fn gather(shared: &Arc<Shared>, object: &Object, query: &Query)
     let outcome = if any { "answered" } else { "unanswered" };
     shared.metrics.questions.with_label_values(&[outcome]).inc();
     match collect.finish() {
-        Some(answer) => Ok(answer),
+        Some(answer) => {
+            // Of a device that we asked ourselves; a channel's may be that of the camera behind a recorder.
+            if let (Answer::Status { clock, .. }, Object::Device(_)) = (&answer, object) {
+                facts::clock(shared, id, clock);
+            }
+            Ok(answer)
+        }
         None if any => Err(faults::order_refused(query.verb())),
         None => Err(faults::query_unanswered(command, began.elapsed().as_secs())),
     }

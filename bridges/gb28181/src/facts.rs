@@ -1,11 +1,13 @@
-//! What devices tell of themselves besides their channels: keepalive terms, the result of an upgrade, and what their page shows.
+//! What devices tell of themselves besides their channels: keepalive terms, their clock, the result of an upgrade, and what their page shows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::{Answer, Object, Query, Setting, SettingKind};
+use bridge_core::{Answer, Object, Query, Setting, SettingKind, Timestamp};
 use media_hub::Text;
+use sip::Request;
 
+use crate::clock::{self, Clock, Word};
 use crate::control;
 use crate::manscdp::Manscdp;
 use crate::peer::Stored;
@@ -18,7 +20,10 @@ const WAITING: usize = 100_000;
 /// Devices asked for their terms at the same time: many never answer, and each keeps its place for `control.answer`.
 const ASKED_AT_ONCE: usize = 128;
 
-/// Puts a device in line to be asked for its terms.
+/// A time that a device told so lately is not asked for.
+const CLOCK_FRESH_MS: i64 = 60_000;
+
+/// Puts a device in line to be asked for its terms and its clock.
 pub(crate) fn line_up(shared: &Arc<Shared>, id: &str) {
     {
         let mut line = lock(&shared.terms_to_ask);
@@ -52,7 +57,77 @@ async fn ask_in_line(shared: &Arc<Shared>) {
             next
         };
         let Some(id) = next else { return };
-        read_terms(shared, &id).await;
+        if shared.config.keepalive.ask_device {
+            read_terms(shared, &id).await;
+        }
+        if shared.config.clock_offset_max > 0 {
+            read_clock(shared, &id).await;
+        }
+    }
+}
+
+/// Asks for DeviceTime, unless the device has just told its time by itself. The answer is taken in by [`clock`].
+async fn read_clock(shared: &Arc<Shared>, id: &str) {
+    let fresh = Timestamp::now().0 - CLOCK_FRESH_MS;
+    if shared.peers.get(id).is_none_or(|p| p.clock.is_some_and(|c| c.read_at > fresh)) {
+        return;
+    }
+    if let Err(fault) = control::gather(shared, &Object::Device(device_id(id)), &Query::Status {}).await {
+        tracing::debug!(device = id, fault = %fault, "its clock is not known");
+    }
+}
+
+/// The `Date` of a message of the device, where it has one.
+pub(crate) fn dated(shared: &Shared, id: &str, req: &Request) {
+    if let Some(date) = req.headers.get("Date") {
+        clock(shared, id, date);
+    }
+}
+
+/// Takes in a time that a device told just now. What cannot be read is passed over.
+pub(crate) fn clock(shared: &Shared, id: &str, text: &str) {
+    let now = Timestamp::now();
+    let Some(time) = clock::read(text) else {
+        if !text.is_empty() {
+            tracing::debug!(device = id, ?text, "a time that cannot be read");
+        }
+        return;
+    };
+    let offset = clock::offset_s(time, now.0);
+    let most = shared.config.clock_offset_max;
+    let (new, worth, word) = {
+        let Some(mut peer) = shared.peers.get_mut(id) else { return };
+        let (new, worth, word) = Clock::read(peer.clock, offset, now.0, most);
+        peer.clock = Some(new);
+        (new, worth, word)
+    };
+    if worth {
+        shared.ctx.registry.change(&device_id(id), |d| {
+            let mut stored = Stored::read(d);
+            stored.clock = Some(new);
+            d.private = stored.write();
+        });
+    }
+    match word {
+        Some(Word::Wrong) => {
+            tracing::warn!(device = id, offset_s = offset, "the device's clock is wrong");
+            let text = Text::new(
+                format!("设备时钟偏差 {offset:+} 秒（上限 {most} 秒）：检查设备的校时方式和时区（应为北京时间）"),
+                format!(
+                    "its clock is off by {offset:+} s (limit {most} s): check how the device sets its clock, and its time zone (Beijing)"
+                ),
+            );
+            shared.ctx.registry.note(&device_id(id), true, text);
+        }
+        Some(Word::RightAgain) => {
+            tracing::info!(device = id, offset_s = offset, "the device's clock is right again");
+            let text = Text::new(
+                format!("设备时钟已恢复正常（偏差 {offset:+} 秒）"),
+                format!("its clock is right again (off by {offset:+} s)"),
+            );
+            shared.ctx.registry.note(&device_id(id), false, text);
+        }
+        None => {}
     }
 }
 
@@ -134,6 +209,9 @@ pub(crate) fn of(shared: &Shared, id: &str) -> Vec<(&'static str, String)> {
     ];
     if let Some((interval, count)) = peer.heartbeat {
         out.push(("heartbeat", format!("{interval} s x {count}")));
+    }
+    if let Some(clock) = peer.clock {
+        out.push(("clock_offset_s", format!("{:+}", clock.offset_s)));
     }
     if device.is_some_and(|d| d.version.is_some()) {
         out.push(("edition_set", "configuration".to_owned()));

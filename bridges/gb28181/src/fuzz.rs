@@ -16,6 +16,12 @@ pub fn manscdp(data: &[u8]) {
         let device = bridge_core::DeviceId::new("gb28181", "34020000001180000001");
         let _ = catalog::channels(&device, &piece.items, &[131, 132]);
         let _ = catalog::facts(&message.tree);
+        if let Some(time) = message.tree.get("DeviceTime").and_then(crate::clock::read) {
+            let _ = crate::clock::offset_s(time, 0);
+        }
+        for mut item in piece.items {
+            item.place_in(crate::datum::Datum::Gcj02);
+        }
         answers(&message.tree);
     }
 }

@@ -126,6 +126,7 @@ mod tests {
             above: Vec::new(),
             mobile: false,
             ptz_type: None,
+            single_stream: false,
             longitude: None,
             latitude: None,
         }

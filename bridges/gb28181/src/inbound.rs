@@ -79,6 +79,8 @@ impl Inbound {
                 online: device.online && valid,
                 media_tcp: stored.media_tcp,
                 heartbeat: stored.heartbeat,
+                clock: stored.clock,
+                single_streams: Arc::default(),
                 expires_at: if stored.logged_out { 0 } else { expires.0 },
                 register_call: 0,
                 mobile: stored.mobile,
@@ -245,6 +247,8 @@ impl Inbound {
             register_call,
             mobile: old.as_ref().is_some_and(|p| p.mobile),
             heartbeat: old.as_ref().and_then(|p| p.heartbeat),
+            clock: old.as_ref().and_then(|p| p.clock),
+            single_streams: old.as_ref().map(|p| p.single_streams.clone()).unwrap_or_default(),
         };
         // A new Call-ID long before the refresh was due is a device that lost its memory, and with it its calls.
         if let Some(old) = old.as_ref().filter(|o| o.online && o.register_call != 0)
@@ -305,6 +309,7 @@ impl Inbound {
             refresh::spawn(&shared, id);
         }
         self.want_subscriptions(id, now, !was_online || anew);
+        facts::dated(&shared, id, req);
     }
 
     /// Where a device belongs that may register: here, or with another platform.
@@ -319,8 +324,12 @@ impl Inbound {
             Way::Here { rule, fresh } => {
                 if fresh {
                     shared.metrics.redirects.with_label_values(&["here"]).inc();
-                    tracing::warn!(device = id, rule = name(rule), "no server of the rule took the device: it is taken here");
-                    if self.redirects.tell(now, rule) {
+                    tracing::warn!(
+                        device = id,
+                        rule = name(rule),
+                        "no server of the rule took the device: it is taken here"
+                    );
+                    if self.redirects.tell(now, rule, true) {
                         let text = Text::new(
                             format!("重定向规则“{}”的服务器都未接纳该设备，改由本网关接入", name(rule)),
                             format!("no server of the redirect rule \"{}\" took it; it is taken here", name(rule)),
@@ -333,7 +342,7 @@ impl Inbound {
             Way::On { rule, server, again } => {
                 if again {
                     tracing::warn!(device = id, rule = name(rule), "back from the server that it was sent to");
-                    if self.redirects.tell(now, rule) {
+                    if self.redirects.tell(now, rule, false) {
                         let text = Text::new(
                             format!("被重定向后又返回（规则“{}”）：目标服务器离线或拒绝了它", name(rule)),
                             format!(
@@ -410,6 +419,7 @@ impl Inbound {
         };
         shared.ctx.sip.respond(tx, req.respond(200));
         self.alive(&id, flow);
+        facts::dated(&shared, &id, req);
         if req.method == Method::Notify && !matches!(body, Some(Err(_))) {
             self.notified(&id, req, parsed);
         }

@@ -2,7 +2,7 @@
 //! their pictures flow into the hub.
 //!
 //! The pure parts ([`ids`], [`text`], [`xml`], [`manscdp`], [`catalog`], [`gather`], [`ptz`], [`register`], [`guard`],
-//! [`liveness`], [`hold`], [`redirect`], [`subscribe`], [`notify`], [`changes`], [`datum`]) have neither I/O nor a clock. [`Gb28181::build`] joins them to the hall. Clause by clause, what is
+//! [`liveness`], [`hold`], [`redirect`], [`subscribe`], [`notify`], [`changes`], [`clock`], [`datum`]) have neither I/O nor a clock. [`Gb28181::build`] joins them to the hall. Clause by clause, what is
 //! done and proved stands in `docs/ref/gb28181.md`.
 
 mod bridge;
@@ -25,6 +25,7 @@ pub mod blocks;
 pub mod catalog;
 pub mod causes;
 pub mod changes;
+pub mod clock;
 pub mod config;
 pub mod datum;
 pub mod edition;

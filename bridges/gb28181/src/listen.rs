@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bridge_core::DeviceKind;
 use sip::{Method, NameAddr, SipError};
 
-use crate::config::Want;
+use crate::config::{Quirk, Want};
 use crate::edition::Edition;
 use crate::ids;
 use crate::inbound::Inbound;
@@ -37,6 +37,11 @@ impl Inbound {
     pub(crate) fn want_subscriptions(&mut self, id: &str, now: Instant, again: bool) {
         let shared = self.shared.clone();
         let Some(peer) = shared.peer(id).filter(|p| p.online) else { return };
+        if shared.quirk(id, Quirk::NoSubscribe) {
+            // Not even to end what may stand: it fails on any SUBSCRIBE.
+            self.subscriptions.forget(id);
+            return;
+        }
         let kind = shared.ctx.registry.get(&device_id(id)).map(|d| d.kind);
         let wide = matches!(kind, Some(DeviceKind::Nvr | DeviceKind::Platform));
         let platform = kind == Some(DeviceKind::Platform);

@@ -1,12 +1,14 @@
 //! What is known of a device while we run, and the part of it that outlives a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bridge_core::Device;
 use serde::{Deserialize, Serialize};
 use sip::{FlowId, Transport};
 
+use crate::clock::Clock;
 use crate::edition::Edition;
 use crate::text::Charset;
 
@@ -36,6 +38,8 @@ pub struct Stored {
     pub mobile: bool,
     /// Its own HeartBeatInterval in seconds and HeartBeatCount.
     pub heartbeat: Option<(u32, u32)>,
+    /// How far its clock was off when it was last read.
+    pub clock: Option<Clock>,
 }
 
 impl Stored {
@@ -67,4 +71,8 @@ pub struct Peer {
     /// See [`Stored::mobile`].
     pub mobile: bool,
     pub heartbeat: Option<(u32, u32)>,
+    pub clock: Option<Clock>,
+    /// Channels that have one stream only, as its last catalog said. Not kept over a restart: then a device is asked, and
+    /// refuses, until its catalog comes again.
+    pub single_streams: Arc<HashSet<String>>,
 }

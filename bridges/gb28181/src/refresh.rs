@@ -1,5 +1,6 @@
 //! Asks a device for its facts and its channels (GB/T 28181-2022 clause 9.5; reference sections 8.1, 8.2 and 11).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ async fn ask_in_line(shared: &Arc<Shared>) {
 
 async fn refresh(shared: &Arc<Shared>, id: &str) {
     catalogued(shared, id).await;
-    if shared.config.keepalive.ask_device {
+    if shared.config.keepalive.ask_device || shared.config.clock_offset_max > 0 {
         facts::line_up(shared, id);
     }
 }
@@ -151,8 +152,16 @@ async fn catalog_once(shared: &Arc<Shared>, id: &str) -> Result<Gathered, Fault>
     Ok(gather.finish())
 }
 
-fn apply(shared: &Shared, id: &str, gathered: Gathered) {
+fn apply(shared: &Shared, id: &str, mut gathered: Gathered) {
     let device = device_id(id);
+    let datum = shared.datum(id);
+    gathered.items.iter_mut().for_each(|i| i.place_in(datum));
+    if let Some(mut peer) = shared.peers.get_mut(id) {
+        let single = gathered.items.iter().filter(|i| i.single_stream).map(|i| i.id.clone());
+        let asked: HashSet<&str> = gathered.items.iter().map(|i| i.id.as_str()).collect();
+        let before = peer.single_streams.iter().filter(|c| !gathered.complete && !asked.contains(c.as_str())).cloned();
+        peer.single_streams = Arc::new(single.chain(before).collect());
+    }
     if gathered.items.iter().any(|i| i.mobile) {
         told::note_mobile(shared, id);
     }

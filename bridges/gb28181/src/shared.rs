@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Quirk};
+use crate::datum::Datum;
 use crate::edition::Edition;
 use crate::faults;
 use crate::hold::Holds;
@@ -194,6 +195,11 @@ impl Shared {
             let device = self.ctx.registry.get(&device_id(id))?;
             Some([device.manufacturer.clone(), device.model.clone(), device.firmware.clone()])
         })
+    }
+
+    /// In which system a device writes its positions.
+    pub fn datum(&self, id: &str) -> Datum {
+        if self.quirk(id, Quirk::Gcj02) { Datum::Gcj02 } else { self.config.datum(id) }
     }
 
     /// Whether a device must be spared something, or needs it.

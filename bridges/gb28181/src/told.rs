@@ -117,7 +117,7 @@ impl Inbound {
             None if is("VideoUploadNotify") => {
                 let device = self.shared.ctx.registry.get(&device_id(id));
                 let channel = device.and_then(|d| camera_of(&d, part(id, message)));
-                let place = notify::wish(&message.tree).map(|p| self.shared.config.datum(id).to_wgs84(p));
+                let place = notify::wish(&message.tree).map(|p| self.shared.datum(id).to_wgs84(p));
                 self.shared.ctx.reports.glimpse(Glimpse::Wish { device: device_id(id), channel, place });
                 "upload"
             }
@@ -183,7 +183,7 @@ impl Inbound {
                 kind,
                 words,
                 description: alarm.description,
-                place: alarm.place.map(|p| shared.config.datum(id).to_wgs84(p)),
+                place: alarm.place.map(|p| shared.datum(id).to_wgs84(p)),
                 device_time: alarm.time,
                 received: Timestamp::now(),
                 wants_reset: alarm.method == Some(2),
@@ -223,7 +223,7 @@ impl Inbound {
             shared.metrics.positions_unreadable.inc_by(got.bad as u64);
         }
         let Some(device) = shared.ctx.registry.get(&device_id(id)) else { return };
-        let datum = shared.config.datum(id);
+        let datum = shared.datum(id);
         let received = Timestamp::now();
         let any = !got.fixes.is_empty();
         let own = channel_of(&device, id).unwrap_or_else(|| ChannelId::new(&device.id, id));
@@ -249,7 +249,9 @@ impl Inbound {
     }
 
     fn catalog_changes(&mut self, id: &str, message: &Manscdp) {
-        let got = notify::changes(&message.tree);
+        let mut got = notify::changes(&message.tree);
+        let datum = self.shared.datum(id);
+        got.changes.iter_mut().filter_map(|c| c.item.as_mut()).for_each(|i| i.place_in(datum));
         if got.bad > 0 {
             tracing::warn!(device = id, items = got.bad, "items of a catalog's news cannot be read");
         }

@@ -157,7 +157,8 @@ async fn cruise_scan_home_switch_and_lens() {
     tokio::time::sleep(Duration::from_millis(2300)).await;
     assert_eq!(position(&hall, at()).await.0, 40.0, "it came home");
     order(&hall, at(), Order::Switch { number: 1, on: true }).await.unwrap();
-    let wiper = camera.all("ptz").into_iter().find(|e| e["action"] == "switch").unwrap();
+    // Its 200 is under way before the camera tells of the order.
+    let wiper = camera.which("ptz", 5, |e| e["action"] == "switch").await;
     assert_eq!((&wiper["on"], &wiper["number"]), (&true.into(), &1.into()));
 
     // The lens moves and is stopped by itself, and its stop is its own.

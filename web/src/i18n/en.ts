@@ -265,6 +265,7 @@ export const en: Record<Key, string> = {
   'fact.signalling': 'Signalling',
   'fact.heartbeat': 'Its keepalive',
   'fact.patience_s': 'Off line after (s)',
+  'fact.clock_offset_s': 'Clock is off by (s)',
   'fact.media_learned': 'Media (learned)',
   'fact.link': 'Link',
   'fact.duty': 'Alarm part',

@@ -264,6 +264,7 @@ export const zh = {
   'fact.signalling': '信令',
   'fact.heartbeat': '设备心跳',
   'fact.patience_s': '离线判定（秒）',
+  'fact.clock_offset_s': '时钟偏差（秒）',
   'fact.media_learned': '媒体方式（已学习）',
   'fact.link': '链路',
   'fact.duty': '报警部件',

@@ -53,8 +53,10 @@ impl Opener for GbOpener {
             return Some(found.name);
         }
         let device = channel.device();
-        let edition = self.shared.peer(device.name()).and_then(|p| self.shared.edition(device.name(), &p));
-        sub::attribute(&self.shared.config, &self.shared.profile(device.name()), edition)?;
+        let peer = self.shared.peer(device.name());
+        let edition = peer.as_ref().and_then(|p| self.shared.edition(device.name(), p));
+        let single = peer.is_some_and(|p| p.single_streams.contains(channel.name()));
+        sub::attribute(&self.shared.config, &self.shared.profile(device.name()), edition, single)?;
         Some(format!("{} (子码流 / sub)", found.name))
     }
 

@@ -293,7 +293,8 @@ impl Session<'_> {
         let (shared, device) = (self.shared, self.channel.device());
         let profile = shared.profile(device.name());
         if self.sub {
-            sub::attribute(&shared.config, &profile, shared.edition(device.name(), peer))
+            let single = peer.single_streams.contains(self.channel.name());
+            sub::attribute(&shared.config, &profile, shared.edition(device.name(), peer), single)
         } else {
             sub::main_attribute(&profile)
         }

@@ -19,11 +19,15 @@ pub fn split(stream: &StreamId) -> (ChannelId, bool) {
 }
 
 /// The `a=` line that asks for the sub-stream: by the device's own setting or its quirks, the standard's `streamnumber:1` for a
-/// device of the 2022 edition, else the section's setting. None: it cannot be asked for.
-pub fn attribute(config: &Config, profile: &Profile, edition: Option<Edition>) -> Option<String> {
+/// device of the 2022 edition, else the section's setting. `single`: its catalog says that there is none. None: it cannot be
+/// asked for.
+pub fn attribute(config: &Config, profile: &Profile, edition: Option<Edition>, single: bool) -> Option<String> {
     if let Some(own) = profile.sub_stream.as_deref() {
         // An empty one says that the device has none.
         return line(own);
+    }
+    if single {
+        return None;
     }
     if edition.is_some_and(|e| e >= Edition::V2022) {
         return Some("streamnumber:1".into());
@@ -52,13 +56,16 @@ mod tests {
         assert_eq!(split(&StreamId::new("gb28181:a/b")), (ChannelId("gb28181:a/b".into()), false));
         let mut config = Config::default();
         let new = Some(Edition::V2022);
-        let of = |config: &Config, edition| attribute(config, &Profile::of_config(config, id), edition);
+        let of = |config: &Config, edition| attribute(config, &Profile::of_config(config, id), edition, false);
         assert_eq!(of(&config, new).as_deref(), Some("streamnumber:1"));
         assert_eq!(of(&config, None), None);
         config.media.sub_stream = "stream:1".into();
         assert_eq!(of(&config, None).as_deref(), Some("stream:1"));
+        assert_eq!(attribute(&config, &Profile::default(), new, true), None, "its catalog says so");
         config.devices.entry(id.into()).or_default().sub_stream = Some("streamMode:SUB".into());
         assert_eq!(of(&config, new).as_deref(), Some("streamMode:SUB"));
+        let own = Profile::of_config(&config, id);
+        assert!(attribute(&config, &own, new, true).is_some(), "the operator's word before the catalog's");
         config.devices.entry(id.into()).or_default().sub_stream = Some(String::new());
         assert_eq!(of(&config, new), None);
     }

@@ -396,6 +396,16 @@ impl Camera {
         panic!("no event {name} ({n}) within {seconds} s: {:#?}", *self.events.borrow());
     }
 
+    /// The first event of that name that fits, waiting for it.
+    pub async fn which(&mut self, name: &str, seconds: u64, good: impl Fn(&Value) -> bool) -> Value {
+        let find = |all: &Vec<Value>| all.iter().find(|e| e["event"] == name && good(e)).cloned();
+        let wait = self.events.wait_for(|all| find(all).is_some());
+        if let Ok(Ok(all)) = tokio::time::timeout(Duration::from_secs(seconds), wait).await {
+            return find(&all).unwrap();
+        }
+        panic!("no fitting event {name} within {seconds} s: {:#?}", *self.events.borrow());
+    }
+
     pub fn all(&self, name: &str) -> Vec<Value> {
         self.events.borrow().iter().filter(|e| e["event"] == name).cloned().collect()
     }

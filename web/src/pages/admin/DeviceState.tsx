@@ -9,7 +9,7 @@ import { act, Button, confirmOrder, ErrorLine } from '../../ui/basic';
 import { useRead } from '../../ui/useRead';
 import { DeviceSettings } from './DeviceSettings';
 
-const FACTS = ['edition', 'edition_header', 'edition_set', 'charset', 'signalling', 'heartbeat', 'patience_s', 'media_learned', 'link'] as const;
+const FACTS = ['edition', 'edition_header', 'edition_set', 'charset', 'signalling', 'heartbeat', 'patience_s', 'clock_offset_s', 'media_learned', 'link'] as const;
 
 interface Seen { status: Answers['status'] | null; info: Answers['info'] | null; cards: Answers['cards'] | null; error: ApiError | null }
 
