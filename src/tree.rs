@@ -261,24 +261,7 @@ mod tests {
             longitude: None,
             latitude: None,
         });
-        Device {
-            channels: channels.collect(),
-            name: String::new(),
-            kind: DeviceKind::Platform,
-            online: true,
-            manufacturer: String::new(),
-            model: String::new(),
-            firmware: String::new(),
-            version: String::new(),
-            transport: String::new(),
-            address: String::new(),
-            registered_at: None,
-            expires_at: None,
-            last_seen_at: None,
-            offline_reason: None,
-            private: serde_json::Value::Null,
-            id,
-        }
+        Device { channels: channels.collect(), online: true, ..Device::new(id.clone(), DeviceKind::Platform) }
     }
 
     #[test]

@@ -205,7 +205,9 @@ test('the device page: state and settings; a dangerous order is asked for twice'
   await browser.signIn({ path: '/admin/devices' });
   await browser.at(`device-row-${device}`).click();
   await browser.at('fact-edition').waitFor();
+  await browser.at('fact-clock_offset_s').waitFor();
   assert.equal(await browser.at('fact-edition').innerText(), 'GB/T 28181-2022');
+  await browser.at('fact-clock_offset_s').waitFor();
   assert.match(await browser.at('fact-charset').innerText(), /GB 18030|UTF-8/);
   await until('its own keepalive terms', async () => (await browser.at('fact-heartbeat').count()) > 0 || (await browser.page.reload(), await browser.at(`device-row-${device}`).click(), false), 20, 1000);
   assert.equal(await browser.at('fact-heartbeat').innerText(), '5 s x 3');

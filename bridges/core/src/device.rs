@@ -144,6 +144,28 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device of which nothing else is known yet.
+    pub fn new(id: DeviceId, kind: DeviceKind) -> Self {
+        Device {
+            id,
+            name: String::new(),
+            kind,
+            online: false,
+            manufacturer: String::new(),
+            model: String::new(),
+            firmware: String::new(),
+            version: String::new(),
+            transport: String::new(),
+            address: String::new(),
+            registered_at: None,
+            expires_at: None,
+            last_seen_at: None,
+            offline_reason: None,
+            channels: Vec::new(),
+            private: serde_json::Value::Null,
+        }
+    }
+
     /// Its name, or its id as long as it has told none.
     pub fn shown_name(&self) -> &str {
         if self.name.is_empty() { self.id.name() } else { &self.name }

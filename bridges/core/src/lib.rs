@@ -25,12 +25,13 @@ pub use history::{
 };
 pub use media_hub::{Fault, Text, Whose};
 pub use order::{
-    Answer, Area, Card, CruiseItem, CruisePoint, Done, Duty, Edge, MAX_SETTINGS, Object, Order, Preset, Query,
-    Tracking, sound_session,
+    Answer, Area, Card, CruiseItem, CruisePoint, Done, Duty, Edge, MAX_SETTINGS, Object, Order, Preset, Query, Tracking,
 };
 pub use registry::{DeviceStore, Registry, RegistryEvent};
 pub use reports::{AlarmReport, Glimpse, Place, PositionReport, ReportCounts, ReportQueues, Reports};
 pub use rooms::{Link, MemberId, OnAir, Rooms, Seat, SeatCommand, SeatReport};
-pub use settings::{MaskRegion, Mirror, OsdLine, RecordDay, Setting, SettingKind, TimeSpan, VideoStream, time_of_day};
+pub use settings::{
+    MaskRegion, Mirror, OsdLine, RecordDay, Setting, SettingKind, TimeSpan, VideoStream, sound_session, time_of_day,
+};
 pub use snapshot::{SnapshotFinished, SnapshotOrder};
 pub use supervise::{Backoff, drive_on_demand};

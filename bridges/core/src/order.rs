@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::device::{ChannelId, DeviceId};
-use crate::settings::{Setting, SettingKind};
+use crate::settings::{Setting, SettingKind, sound_session};
 
 /// What an order or a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -217,11 +217,6 @@ pub const MAX_SETTINGS: usize = 16;
 fn sound_name(name: &str) -> bool {
     let letters = name.chars().count();
     (1..=32).contains(&letters) && !name.chars().any(char::is_control)
-}
-
-/// 32 to 128 letters, digits and hyphens (GB/T 28181-2022 annex A.2.1, session ids).
-pub fn sound_session(id: &str) -> bool {
-    (32..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 impl Area {

@@ -264,24 +264,7 @@ mod tests {
     #[tokio::test]
     async fn changes_at_the_same_time_all_count() {
         let id = DeviceId::new("test", "1");
-        let device = Device {
-            id: id.clone(),
-            name: String::new(),
-            kind: DeviceKind::Camera,
-            online: false,
-            manufacturer: String::new(),
-            model: String::new(),
-            firmware: String::new(),
-            version: String::new(),
-            transport: String::new(),
-            address: String::new(),
-            registered_at: None,
-            expires_at: None,
-            last_seen_at: None,
-            offline_reason: None,
-            channels: Vec::new(),
-            private: serde_json::Value::Null,
-        };
+        let device = Device::new(id.clone(), DeviceKind::Camera);
         let registry = Registry::new(vec![device], Arc::new(Nowhere));
         std::thread::scope(|s| {
             for _ in 0..4 {

@@ -3,6 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// 32 to 128 letters, digits and hyphens (GB/T 28181-2022 annex A.2.1, session ids).
+pub fn sound_session(id: &str) -> bool {
+    (32..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
 /// The kinds of [`Setting`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -280,10 +285,7 @@ impl Setting {
             Setting::Snapshot { count, upload_url, session, .. } => {
                 unless((1..=10).contains(count), "count is 1 to 10")
                     .or(unless(line(upload_url, 512) && !upload_url.is_empty(), "upload_url has 1 to 512 characters"))
-                    .or(unless(
-                        crate::order::sound_session(session),
-                        "session has 32 to 128 letters, digits or hyphens",
-                    ))
+                    .or(unless(sound_session(session), "session has 32 to 128 letters, digits or hyphens"))
             }
         }
     }

@@ -25,16 +25,8 @@ const CLOCK_FRESH_MS: i64 = 60_000;
 
 /// Puts a device in line to be asked for its terms and its clock.
 pub(crate) fn line_up(shared: &Arc<Shared>, id: &str) {
-    {
-        let mut line = lock(&shared.terms_to_ask);
-        if line.0.len() >= WAITING {
-            return;
-        }
-        line.0.push_back(id.to_owned());
-        if line.1 >= ASKED_AT_ONCE {
-            return;
-        }
-        line.1 += 1;
+    if !shared.terms_to_ask.join(id, WAITING, ASKED_AT_ONCE) {
+        return;
     }
     let task = shared.clone();
     shared.tasks.spawn(async move {
@@ -47,16 +39,7 @@ pub(crate) fn line_up(shared: &Arc<Shared>, id: &str) {
 }
 
 async fn ask_in_line(shared: &Arc<Shared>) {
-    loop {
-        let next = {
-            let mut line = lock(&shared.terms_to_ask);
-            let next = line.0.pop_front();
-            if next.is_none() {
-                line.1 -= 1;
-            }
-            next
-        };
-        let Some(id) = next else { return };
+    while let Some(id) = shared.terms_to_ask.next() {
         if shared.config.keepalive.ask_device {
             read_terms(shared, &id).await;
         }

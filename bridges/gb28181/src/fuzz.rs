@@ -81,7 +81,8 @@ pub fn mansrtsp(data: &[u8]) {
 
 /// A list of recordings, gathered.
 pub fn record_info(data: &[u8]) {
-    use crate::history::records::{Gather, Limits, piece};
+    use crate::gather::Limits;
+    use crate::history::records::{Gather, piece};
     use std::time::{Duration, Instant};
     if let Ok(message) = Manscdp::parse(data) {
         let second = Duration::from_secs(1);

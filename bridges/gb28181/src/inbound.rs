@@ -276,24 +276,8 @@ impl Inbound {
             d.private = stored.write();
         };
         if !shared.ctx.registry.change(&device, fill) {
-            let mut new = Device {
-                id: device.clone(),
-                name: id.to_owned(),
-                kind: ids::device_kind(id),
-                online: true,
-                manufacturer: String::new(),
-                model: String::new(),
-                firmware: String::new(),
-                version: String::new(),
-                transport: String::new(),
-                address: String::new(),
-                registered_at: None,
-                expires_at: None,
-                last_seen_at: None,
-                offline_reason: None,
-                channels: Vec::new(),
-                private: serde_json::Value::Null,
-            };
+            let mut new =
+                Device { name: id.to_owned(), online: true, ..Device::new(device.clone(), ids::device_kind(id)) };
             fill(&mut new);
             shared.ctx.registry.put(new);
         }

@@ -14,7 +14,7 @@ use crate::gather::{Gather, Gathered, Limits};
 use crate::ids;
 use crate::listen::News;
 use crate::peer::Stored;
-use crate::shared::{Shared, device_id, lock};
+use crate::shared::{Shared, device_id};
 use crate::told;
 
 /// Time for the answer to a single question.
@@ -26,13 +26,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) {
     if shared.refreshing.insert(id.to_owned(), ()).is_some() {
         return;
     }
-    {
-        let mut line = lock(&shared.to_ask);
-        line.0.push_back(id.to_owned());
-        if line.1 >= shared.config.catalog.parallel.max(1) {
-            return;
-        }
-        line.1 += 1;
+    // Each device waits once only, so that the line is bounded by what is registered.
+    if !shared.to_ask.join(id, usize::MAX, shared.config.catalog.parallel) {
+        return;
     }
     let task = shared.clone();
     shared.tasks.spawn(async move {
@@ -46,16 +42,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, id: &str) {
 
 /// Asks one device after the other until nobody waits.
 async fn ask_in_line(shared: &Arc<Shared>) {
-    loop {
-        let next = {
-            let mut line = lock(&shared.to_ask);
-            let next = line.0.pop_front();
-            if next.is_none() {
-                line.1 -= 1;
-            }
-            next
-        };
-        let Some(id) = next else { return };
+    while let Some(id) = shared.to_ask.next() {
         refresh(shared, &id).await;
         shared.refreshing.remove(&id);
         // What is known now may show that it moves, or that it is a recorder.

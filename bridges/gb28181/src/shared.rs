@@ -1,6 +1,6 @@
 //! What all tasks of the bridge hold, and how a device is spoken to.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::datum::Datum;
 use crate::edition::Edition;
 use crate::faults;
 use crate::hold::Holds;
+use crate::line::Line;
 use crate::listen::News;
 use crate::manscdp::{self, Manscdp};
 use crate::metrics::Metrics;
@@ -64,8 +65,8 @@ pub(crate) struct Shared {
     pub news: mpsc::Sender<News>,
     /// Business answers to alarms on their way.
     pub answers: Arc<Semaphore>,
-    /// Devices that wait to be asked, and how many are being asked: no task of its own for each of those that wait.
-    pub to_ask: Mutex<(VecDeque<String>, usize)>,
+    /// Devices whose facts and catalog are to be asked for.
+    pub to_ask: Line,
     /// Devices that logged out.
     pub left: broadcast::Sender<String>,
     pub tasks: TaskTracker,
@@ -79,8 +80,8 @@ pub(crate) struct Shared {
     silent: DashMap<String, Timestamp>,
     /// Questions and answered orders under way.
     pub questions: Semaphore,
-    /// Devices to be asked for their keepalive terms, and how many ask now.
-    pub terms_to_ask: Mutex<(VecDeque<String>, usize)>,
+    /// Devices to be asked for their keepalive terms and their clock.
+    pub terms_to_ask: Line,
     /// Devices whose own keepalive terms were read; the task that watches over life takes them up.
     pub terms: Mutex<Vec<String>>,
     pub terms_changed: Notify,
@@ -142,7 +143,7 @@ impl Shared {
             snapshots: crate::snapshot::Waiting::default(),
             news,
             answers: Arc::new(Semaphore::new(ALARM_ANSWERS)),
-            to_ask: Mutex::default(),
+            to_ask: Line::default(),
             left: broadcast::Sender::new(256),
             tasks: TaskTracker::new(),
             quirks: Quirks::new(&config),
@@ -151,7 +152,7 @@ impl Shared {
             listings: Default::default(),
             silent: DashMap::new(),
             questions: crate::control::gate(),
-            terms_to_ask: Mutex::default(),
+            terms_to_ask: Line::default(),
             terms: Mutex::default(),
             terms_changed: Notify::new(),
             config,

@@ -17,9 +17,10 @@ use crate::faults;
 use crate::live::offer::{self, Agreed};
 use crate::live::receiver::{Limits, Receiver};
 use crate::live::source::Rules;
-use crate::live::wire::{Ready, Wire};
+use crate::live::wire::Wire;
 use crate::manscdp::{Manscdp, Root};
 use crate::peer::Peer;
+use crate::ready::Ready;
 use crate::shared::{Shared, SsrcLease, sip_fault};
 
 /// Why nothing was opened, or why a session ended.
@@ -187,7 +188,7 @@ impl Opening<'_> {
         // Behind NAT the address in the answer is private: connect to where the signalling comes from.
         let behind_nat = private(named) && !private(self.peer.source.ip());
         let host = if named.is_unspecified() || behind_nat { self.peer.source.ip() } else { named };
-        let connect = ready.connect(SocketAddr::new(host, agreed.address.port()), agreed.ssrc.0, limit);
+        let connect = Wire::connect(ready, SocketAddr::new(host, agreed.address.port()), agreed.ssrc.0, limit);
         tokio::pin!(connect);
         loop {
             tokio::select! {

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::seconds;
 use crate::faults;
+use crate::gather::Limits;
 use crate::live::receiver::Receiver;
 use crate::manscdp::{self, Manscdp};
 use crate::metrics::Metrics;
@@ -90,7 +91,7 @@ impl GbHistory {
             Ok(Err(e)) => return Err(crate::shared::sip_fault(&e)),
             Err(_) => return Err(faults::signalling_failed("没有应答 / no response")),
         }
-        let limits = records::Limits {
+        let limits = Limits {
             first: seconds(history.first),
             idle: seconds(history.idle),
             total: seconds(history.total),

@@ -2,13 +2,14 @@
 //! A.2.6; reference sections 8.4 and 11). Pure.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bridge_core::{DeviceRecording, Timestamp};
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::config::Indistinct;
+use crate::gather::Limits;
 use crate::text::{self, Charset};
 use crate::xml::Node;
 
@@ -86,15 +87,6 @@ pub fn piece(tree: &Node) -> Piece {
     out
 }
 
-/// Time limits and size of one gathering.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub first: Duration,
-    pub idle: Duration,
-    pub total: Duration,
-    pub items: usize,
-}
-
 /// Gathers the pieces. No clock of its own.
 #[derive(Debug)]
 pub struct Gather {
@@ -165,6 +157,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::manscdp::{Manscdp, Root};
+    use std::time::Duration;
 
     const DAY: i64 = 1_792_598_400_000; // 2026-10-21T16:00:00Z, midnight in Beijing
 

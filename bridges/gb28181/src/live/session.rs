@@ -23,7 +23,8 @@ use super::receiver::{Limits, Out, Receiver};
 use super::silence::Silence;
 use super::source::Rules;
 use super::sub;
-use super::wire::{Got, Ready, Wire};
+use super::wire::{Got, Wire};
+use crate::ready::Ready;
 
 /// Least time between two orders for a key frame (reference section 17.4).
 const KEY_EVERY: Duration = Duration::from_secs(2);
@@ -387,7 +388,7 @@ impl Session<'_> {
                 named
             };
         let port = ready.port();
-        let connect = ready.connect(SocketAddr::new(host, agreed.address.port()), agreed.ssrc.0, limit);
+        let connect = Wire::connect(ready, SocketAddr::new(host, agreed.address.port()), agreed.ssrc.0, limit);
         tokio::pin!(connect);
         let fault = loop {
             tokio::select! {

@@ -1,67 +1,14 @@
 //! The sockets of a session: a pair of UDP ports, or one TCP connection.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use media_core::gb::GbTransport;
 use media_hub::Fault;
-use media_net::{Batch, PortLease, PortPool, RtpPair, RtpTcp, TcpError};
-use tokio::net::TcpListener;
+use media_net::{Batch, PortLease, RtpPair, RtpTcp, TcpError};
 
-use crate::faults;
+use crate::ready::{Ready, Stood};
 
 /// Longest RTCP datagram taken.
 const REPORT: usize = 1500;
-
-/// Made before the INVITE: a device may connect or send as soon as it has answered.
-pub enum Ready {
-    Udp(RtpPair),
-    Listen(TcpListener, PortLease),
-    /// We connect; the port in our offer is only a number.
-    Connect(PortLease),
-}
-
-impl Ready {
-    pub fn open(pool: &PortPool, transport: GbTransport) -> Result<Ready, Fault> {
-        let ready = match transport {
-            GbTransport::Udp => pool.udp().map(Ready::Udp),
-            GbTransport::TcpPassive => pool.tcp().map(|(listener, lease)| Ready::Listen(listener, lease)),
-            GbTransport::TcpActive => pool.reserve().map(Ready::Connect),
-        };
-        ready.map_err(|e| faults::no_port(&e.to_string()))
-    }
-
-    pub fn port(&self) -> u16 {
-        match self {
-            Ready::Udp(pair) => pair.lease.port(),
-            Ready::Listen(_, lease) | Ready::Connect(lease) => lease.port(),
-        }
-    }
-
-    /// Makes the connection, where there is one. `peer`: where the device says it listens.
-    pub async fn connect(self, peer: SocketAddr, ssrc: u32, within: u32) -> Result<Wire, Fault> {
-        let time = Duration::from_secs(u64::from(within));
-        let (tcp, lease) = match self {
-            Ready::Udp(pair) => {
-                return Ok(Wire::Udp {
-                    pair,
-                    batch: Box::default(),
-                    report: Box::new([0; REPORT]),
-                    reporter: None,
-                    fresh: false,
-                });
-            }
-            Ready::Listen(listener, lease) => (media_net::accept_one(listener, None, time).await, lease),
-            Ready::Connect(lease) => {
-                let got = tokio::time::timeout(time, media_net::connect(peer, None, Duration::from_secs(2))).await;
-                (got.unwrap_or(Err(TcpError::NotConnected(time))), lease)
-            }
-        };
-        let mut tcp = tcp.map_err(|e| faults::tcp_not_connected(within, &e.to_string()))?;
-        tcp.reader.expect_ssrc(ssrc);
-        Ok(Wire::Tcp { tcp, reports: true, _lease: lease })
-    }
-}
 
 /// An open way of media.
 pub enum Wire {
@@ -80,6 +27,21 @@ pub enum Wire {
         reports: bool,
         _lease: PortLease,
     },
+}
+
+impl Wire {
+    /// `peer`: where the device says it listens. `ssrc`: what it was told to send with. `within`: seconds.
+    pub async fn connect(ready: Ready, peer: SocketAddr, ssrc: u32, within: u32) -> Result<Wire, Fault> {
+        Ok(match ready.stand(peer, within).await? {
+            Stood::Udp(pair) => {
+                Wire::Udp { pair, batch: Box::default(), report: Box::new([0; REPORT]), reporter: None, fresh: false }
+            }
+            Stood::Tcp(mut tcp, lease) => {
+                tcp.reader.expect_ssrc(ssrc);
+                Wire::Tcp { tcp, reports: true, _lease: lease }
+            }
+        })
+    }
 }
 
 /// What reading gave.

@@ -13,11 +13,12 @@ use super::config::Rules;
 use super::offer::{self, Wish};
 use super::session::{End, Link, Watch, declined};
 use super::table::{Called, Expecting};
-use super::way::{Ready, Way, reachable};
+use super::way::{Way, reachable};
 use super::{faults, target};
 use crate::config::{Quirk, seconds};
 use crate::faults as general;
 use crate::peer::Stored;
+use crate::ready::Ready;
 use crate::shared::{Shared, SsrcLease, device_id};
 use crate::text::{self, Charset};
 
@@ -198,7 +199,7 @@ async fn confirmed(
     let (ack, within) = (shared.config.voice.ack, shared.config.media.tcp_connect);
     let until = Instant::now() + seconds(ack);
     if let Ready::Listen(..) = ready {
-        let connecting = ready.connect(to, hosts, ack + within);
+        let connecting = Way::connect(ready, to, hosts, ack + within);
         tokio::pin!(connecting);
         let mut way = None;
         let mut acked = false;
@@ -231,7 +232,7 @@ async fn confirmed(
             () = tokio::time::sleep_until(until) => return Err(faults::talk_no_ack(ack).into()),
         }
     }
-    let connecting = ready.connect(to, hosts, within);
+    let connecting = Way::connect(ready, to, hosts, within);
     tokio::pin!(connecting);
     loop {
         tokio::select! {

@@ -13,10 +13,11 @@ use super::config::Rules;
 use super::faults;
 use super::offer::{self, Wrap};
 use super::session::{End, Link, Watch, declined};
-use super::way::{Ready, reachable};
+use super::way::{Way, reachable};
 use crate::config::{MediaTransport, Quirk, seconds};
 use crate::faults as general;
 use crate::peer::Peer;
+use crate::ready::Ready;
 use crate::shared::{NAME, Shared, sip_fault};
 
 fn transport(shared: &Shared, device: &str, peer: &Peer) -> (GbTransport, bool) {
@@ -96,7 +97,7 @@ async fn attempt(
     let source = peer.source.ip();
     let host = if reachable(wish.address.ip(), source) { wish.address.ip() } else { source };
     let at = (host, wish.address.port()).into();
-    let connecting = ready.connect(at, vec![host, source], shared.config.media.tcp_connect);
+    let connecting = Way::connect(ready, at, vec![host, source], shared.config.media.tcp_connect);
     tokio::pin!(connecting);
     let way = loop {
         tokio::select! {

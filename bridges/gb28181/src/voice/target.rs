@@ -64,21 +64,8 @@ mod tests {
         };
         Device {
             channels: channels.iter().map(channel).collect(),
-            id,
-            name: String::new(),
-            kind: DeviceKind::Nvr,
             online: true,
-            manufacturer: String::new(),
-            model: String::new(),
-            firmware: String::new(),
-            version: String::new(),
-            transport: String::new(),
-            address: String::new(),
-            registered_at: None,
-            expires_at: None,
-            last_seen_at: None,
-            offline_reason: None,
-            private: serde_json::Value::Null,
+            ..Device::new(id.clone(), DeviceKind::Nvr)
         }
     }
 

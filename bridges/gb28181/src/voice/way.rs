@@ -1,56 +1,11 @@
 //! The way of the sound: a pair of UDP ports, or one TCP connection with RFC 4571 framing.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use media_core::gb::GbTransport;
 use media_hub::Fault;
-use media_net::{Batch, PortLease, PortPool, RtpPair, RtpTcp, TcpError};
-use tokio::net::TcpListener;
+use media_net::{Batch, PortLease, RtpPair, RtpTcp, TcpError};
 
-use crate::faults;
-
-/// Made before anything is said to the device: some connect as soon as they have our 200, before their ACK.
-pub(super) enum Ready {
-    Udp(RtpPair),
-    Listen(TcpListener, PortLease),
-    /// We connect; the port that we name is only a number.
-    Connect(PortLease),
-}
-
-impl Ready {
-    pub fn open(pool: &PortPool, transport: GbTransport) -> Result<Ready, Fault> {
-        let ready = match transport {
-            GbTransport::Udp => pool.udp().map(Ready::Udp),
-            GbTransport::TcpPassive => pool.tcp().map(|(listener, lease)| Ready::Listen(listener, lease)),
-            GbTransport::TcpActive => pool.reserve().map(Ready::Connect),
-        };
-        ready.map_err(|e| faults::no_port(&e.to_string()))
-    }
-
-    pub fn port(&self) -> u16 {
-        match self {
-            Ready::Udp(pair) => pair.lease.port(),
-            Ready::Listen(_, lease) | Ready::Connect(lease) => lease.port(),
-        }
-    }
-
-    /// Makes the connection, where there is one. `to`: where the device listens. `hosts`: addresses of the device, from which
-    /// its true one is learned.
-    pub async fn connect(self, to: SocketAddr, hosts: Vec<IpAddr>, within: u32) -> Result<Way, Fault> {
-        let time = Duration::from_secs(u64::from(within));
-        let (tcp, lease) = match self {
-            Ready::Udp(pair) => return Ok(Way::Udp { pair, to, hosts, batch: Box::default() }),
-            Ready::Listen(listener, lease) => (media_net::accept_one(listener, None, time).await, lease),
-            Ready::Connect(lease) => {
-                let got = tokio::time::timeout(time, media_net::connect(to, None, Duration::from_secs(2))).await;
-                (got.unwrap_or(Err(TcpError::NotConnected(time))), lease)
-            }
-        };
-        let tcp = tcp.map_err(|e| faults::tcp_not_connected(within, &e.to_string()))?;
-        Ok(Way::Tcp { tcp, _lease: lease })
-    }
-}
+use crate::ready::{Ready, Stood};
 
 /// An open way.
 pub(super) enum Way {
@@ -59,6 +14,14 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// `to`: where the device listens. `hosts`: addresses of the device, from which its true one is learned. `within`: seconds.
+    pub async fn connect(ready: Ready, to: SocketAddr, hosts: Vec<IpAddr>, within: u32) -> Result<Way, Fault> {
+        Ok(match ready.stand(to, within).await? {
+            Stood::Udp(pair) => Way::Udp { pair, to, hosts, batch: Box::default() },
+            Stood::Tcp(tcp, lease) => Way::Tcp { tcp, _lease: lease },
+        })
+    }
+
     /// Sends packets. Over UDP one that cannot be sent is lost, as the network might. Not cancel-safe.
     pub async fn send(&mut self, packets: &[&[u8]]) -> Result<(), TcpError> {
         match self {
