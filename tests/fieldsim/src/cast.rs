@@ -69,7 +69,7 @@ pub fn cast(cli: Cli) -> Result<(Vec<CameraSpec>, Vec<PhoneSpec>), String> {
 /// The three cameras of the standard set; the third needs its password.
 pub fn newcomer(camera3_password: Option<String>) -> Vec<CameraSpec> {
     let mut list = vec![
-        CameraSpec::default(),
+        CameraSpec { speaker: vec!["udp".into()], ..CameraSpec::default() },
         CameraSpec {
             id: "34020000001180000002".into(),
             name: "江堤录像机 Dyke recorder".into(),
@@ -80,6 +80,7 @@ pub fn newcomer(camera3_password: Option<String>) -> Vec<CameraSpec> {
             edition: 2022,
             audio: "aac".into(),
             index: 2,
+            recordings: vec!["-5400/2700".into(), "-2400/600/alarm".into(), "-1800/1740".into()],
             ..CameraSpec::default()
         },
     ];
@@ -89,6 +90,7 @@ pub fn newcomer(camera3_password: Option<String>) -> Vec<CameraSpec> {
             name: "广场枪机 Square camera".into(),
             password: Some(password),
             index: 4,
+            alarm_after: Some(20.0),
             ..CameraSpec::default()
         });
     }

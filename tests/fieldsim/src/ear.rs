@@ -16,6 +16,8 @@ use crate::{g711, report, rtp, wav};
 
 /// An hour; what is heard later is not kept.
 const KEEP: usize = 8000 * 3600;
+/// Samples in which a silence is looked for: 2 s.
+const RECENT: usize = 16_000;
 /// Samples from the loudspeaker to the microphone: 200 ms.
 const LATE: usize = 1600;
 
@@ -155,11 +157,12 @@ impl Heard {
     fn report(&self, plan_id: &str, call_id: &str, name: &str) {
         let tail = self.samples.get(self.samples.len().saturating_sub(8000)..).unwrap_or(&[]);
         let (hertz, level) = tone(tail);
+        let recent = self.samples.get(self.samples.len().saturating_sub(RECENT)..).unwrap_or(&[]);
         report::event(
             name,
             plan_id,
             json!({"call_id": call_id, "packets": self.packets, "lost": self.lost, "gap_ms": self.gap.as_millis() as u64,
-                "seconds": self.samples.len() as f64 / 8000.0, "silence_ms": silence(&self.samples), "rms_db": loudness(tail),
+                "seconds": self.samples.len() as f64 / 8000.0, "silence_ms": silence(recent), "rms_db": loudness(tail),
                 "tone_hz": hertz, "tone_db": level}),
         );
     }
