@@ -20,8 +20,8 @@ describe('talk', () => {
     expect([spokenTo(all, '1'), spokenTo(all, '2'), spokenTo(new Map([['c', talk('c', 'li', [{ ...target('1', 'on_air'), half_duplex: false }])]]), '1')]).toEqual([true, false, false]);
   });
   it('groups, and knows what can hear', () => {
-    toggleGroup('x'); toggleGroup('y'); toggleGroup('x');
-    expect([...talkGroup.get()]).toEqual(['y']);
+    toggleGroup('x'); toggleGroup('y', '北门 North'); toggleGroup('x');
+    expect([...talkGroup.get()]).toEqual([['y', '北门 North']]);
     expect(same(['a', 'b'], ['b', 'a'])).toBe(true);
     expect(canHearTalk('gb28181:1/2')).toBe(true);
     expect(canHearTalk('phone:8001')).toBe(false);

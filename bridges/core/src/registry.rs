@@ -274,4 +274,53 @@ mod tests {
         assert_eq!(registry.get(&id).map(|d| d.name.len()), Some(2000));
         assert!(!registry.change(&DeviceId::new("test", "2"), |d| d.online = true));
     }
+
+    /// What reached the store: names of the devices of each write, or the id of one deleted.
+    #[derive(Default)]
+    struct Book(std::sync::Mutex<Vec<String>>);
+
+    impl Book {
+        fn lines(&self) -> Vec<String> {
+            self.0.lock().map(|l| l.clone()).unwrap_or_default()
+        }
+    }
+
+    impl DeviceStore for Book {
+        fn save<'a>(&'a self, devices: &'a [Device]) -> crate::BoxFuture<'a, Result<(), String>> {
+            let names: Vec<&str> = devices.iter().map(|d| d.name.as_str()).collect();
+            let line = names.join(",");
+            Box::pin(async move {
+                self.0.lock().map_err(|e| e.to_string())?.push(line);
+                Ok(())
+            })
+        }
+        fn delete<'a>(&'a self, id: &'a DeviceId) -> crate::BoxFuture<'a, Result<(), String>> {
+            Box::pin(async move {
+                self.0.lock().map_err(|e| e.to_string())?.push(format!("-{id}"));
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_changes_often_is_written_once_and_what_went_is_deleted() {
+        let book = Arc::new(Book::default());
+        let registry = Registry::new(Vec::new(), book.clone());
+        let id = DeviceId::new("test", "1");
+        registry.put(Device::new(id.clone(), DeviceKind::Camera));
+        for n in 0..100 {
+            registry.change(&id, |d| d.name = n.to_string());
+        }
+        tokio::time::sleep(GATHER * 2).await;
+        assert_eq!(book.lines(), ["99"]);
+        // Who waits for the disk does not wait for more to gather.
+        registry.change(&id, |d| d.name = "last".into());
+        let began = tokio::time::Instant::now();
+        registry.flush().await;
+        assert_eq!((book.lines().last().map(String::as_str), began.elapsed()), (Some("last"), Duration::ZERO));
+        registry.change(&id, |d| d.name = "gone".into());
+        assert!(registry.remove(&id));
+        registry.flush().await;
+        assert_eq!(book.lines().last().map(String::as_str), Some("-test:1"), "no late write brings it back");
+    }
 }

@@ -12,6 +12,7 @@ export const en: Record<Key, string> = {
   'edit': 'Edit',
   'delete': 'Delete',
   'again': 'Try again',
+  'refresh': 'Refresh',
   'loading': 'Reading…',
   'error.retryAfter': 'Possible again in {s} s.',
   'whose.you': 'Input',

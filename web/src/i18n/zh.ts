@@ -11,6 +11,7 @@ export const zh = {
   'edit': '修改',
   'delete': '删除',
   'again': '重试',
+  'refresh': '刷新',
   'loading': '正在读取…',
   'error.retryAfter': '{s} 秒后可再试。',
   'whose.you': '操作',

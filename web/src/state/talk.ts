@@ -15,12 +15,12 @@ export const talkLevels = createStore<Map_<readonly [number, number]>>(new Map()
 export const ownTalk = createStore<OwnTalk | null>(null);
 /** Why the last own talk failed; until the next press. */
 export const talkError = createStore<{ channels: readonly string[]; error: ApiError | null; targets: readonly TalkTarget[] } | null>(null);
-/** Channels chosen for a talk to many. */
-export const talkGroup = createStore<ReadonlySet<string>>(new Set());
+/** Channels chosen for a talk to many, with the names that they were chosen by. */
+export const talkGroup = createStore<ReadonlyMap<string, string>>(new Map());
 export const MOST_IN_GROUP = 32;
 
-export function toggleGroup(channel: string) {
-  talkGroup.set((s) => { const n = new Set(s); if (!n.delete(channel) && n.size < MOST_IN_GROUP) n.add(channel); return n; });
+export function toggleGroup(channel: string, name = channel) {
+  talkGroup.set((s) => { const n = new Map(s); if (!n.delete(channel) && n.size < MOST_IN_GROUP) n.set(channel, name); return n; });
 }
 export const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((x) => b.includes(x));
 

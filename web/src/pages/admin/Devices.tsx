@@ -35,7 +35,7 @@ export function Devices() {
                 return (
                   <button type="button" className={`dev-row ${d.id === open ? 'on' : ''}`} data-testid={`device-row-${d.id}`} onClick={() => setOpen(d.id === open ? null : d.id)}>
                     <span className={d.online ? 's-live' : 's-offline'}><span className="shape" aria-hidden>{d.online ? '●' : '✕'}</span> {t(d.online ? 'device.online' : 'state.offline')}</span>
-                    <span className="name"><Icon name={d.kind} />{d.name || '–'}</span><span className="num">{d.id.replace(/^\w+:/, '')}</span><span>{t(`device.kind.${d.kind}`)}</span>
+                    <span className="name"><Icon name={d.kind} /><span className="cut">{d.name || '–'}</span></span><span className="num">{d.id.replace(/^\w+:/, '')}</span><span>{t(`device.kind.${d.kind}`)}</span>
                     <span>{[d.manufacturer, d.model].filter(Boolean).join(' ') || '–'}</span><span className="num">{d.address ?? '–'} {d.transport ?? ''}</span><span className="num">{d.channels_online ?? d.channels.filter((c) => c.online).length}/{d.channel_count ?? d.channels.length}</span><span className="num">{dateTime(d.last_seen_at)}</span>
                   </button>
                 );

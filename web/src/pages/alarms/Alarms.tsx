@@ -79,7 +79,7 @@ export default function Alarms() {
           {[4, 3, 2, 1].map((n) => <option key={n} value={n}>{t('alarm.upTo', { n })}</option>)}
         </select>
         <Button icon={sound ? 'sound' : 'soundOff'} pressed={sound} testId="alarm-sound" onClick={() => setAlarmSound(!sound)}>{t(sound ? 'alarm.soundOn' : 'alarm.soundOff')}</Button>
-        <Button icon="refresh" onClick={list.again}>{t('again')}</Button>
+        <Button icon="refresh" onClick={list.again}>{t('refresh')}</Button>
       </div>
       {list.error && <div className="pad"><ErrorLine error={list.error} /></div>}
       {list.items.length === 0 && !list.loading ? <Empty title={t('alarm.none')} next={t('alarm.none.next')} />

@@ -77,7 +77,7 @@ export function Details({ wall }: { wall: Wall | null }) {
       )}
       {canTake && canHearTalk(id) && (
         <section className="talk-section"><h3>{t('talk.section')}</h3><TalkButton channels={[id]} key={id} />
-          <Button look="quiet" testId="talk-group-toggle" pressed={grouped} onClick={() => toggleGroup(id)}>{t(grouped ? 'talk.group.out' : 'talk.group.in')}</Button></section>
+          <Button look="quiet" testId="talk-group-toggle" pressed={grouped} onClick={() => toggleGroup(id, name)}>{t(grouped ? 'talk.group.out' : 'talk.group.in')}</Button></section>
       )}
       {c?.ptz && canTake && <PtzPad channel={c.id} key={c.id} />}
       <section><h3>{t(shown === 'live' ? 'trace.title.live' : 'trace.title')}</h3><TraceList stream={id} />{canTake && id.startsWith('gb28181:') && <CaptureButton stream={id} key={id} />}</section>
