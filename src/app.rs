@@ -41,6 +41,10 @@ use crate::{alarms, followers, legs, tls, tracks};
 #[derive(Debug, Clone, Copy)]
 pub struct OverTls;
 
+/// The address on which a request came in: as configured, so its IP may be unspecified.
+#[derive(Debug, Clone, Copy)]
+pub struct Listener(pub SocketAddr);
+
 /// All that handlers and followers share.
 pub struct App {
     pub settings: Settings,
@@ -153,6 +157,16 @@ impl App {
     /// Begins a capture of a stream.
     pub fn capture(&self, stream: &StreamId, seconds: Option<u32>) -> Result<Capture, Fault> {
         self.captures.start(&self.sip, stream, seconds)
+    }
+
+    /// Adds a WebSocket to the SIP connections.
+    pub async fn attach_sip(
+        &self,
+        transport: sip::Transport,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<sip::Pipe, sip::SipError> {
+        self.sip.attach(transport, local, peer).await
     }
 
     /// SIP counters for the metrics.
@@ -349,9 +363,20 @@ async fn bind_sip(
         tls: (!settings.sip.tls.is_empty()).then(|| (settings.sip.tls.clone(), Arc::new(without_http))),
         advertised: settings::optional_address(&settings.sip.announced).ok().flatten(),
         user_agent: concat!("Skybridge/", env!("CARGO_PKG_VERSION")).to_owned(),
+        large_over_tcp: settings.sip.large_over_tcp,
         ..sip::ServiceConfig::default()
     };
-    sip::Service::bind(config).await.map_err(because("sip.udp, sip.tcp, sip.tls"))
+    let (mut service, sip) = sip::Service::bind(config).await.map_err(because("sip.udp, sip.tcp, sip.tls"))?;
+    let satellite = &settings.sip.satellite;
+    let profile = satellite.profile();
+    let networks: Vec<sip::Network> = satellite.networks.iter().filter_map(|n| n.parse().ok()).collect();
+    service.profiles(move |_, peer| match networks.iter().any(|n| n.contains(peer.ip())) {
+        true => profile,
+        false => sip::LinkProfile::LAN,
+    });
+    let accounts: std::collections::HashSet<String> = satellite.accounts.iter().cloned().collect();
+    service.account_profiles(move |user| accounts.contains(user).then_some(profile));
+    Ok((service, sip))
 }
 
 fn register_outputs(hub: &Hub, conferences: &Conferences, shutdown: &CancellationToken) {
@@ -415,7 +440,8 @@ async fn serve(
     for address in &app.settings.http.local {
         let listener = listen("http.local", *address)?;
         let server = axum_server::from_tcp(listener).map_err(because(format!("http.local {address}")))?;
-        let service = router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        let plain = router.clone().layer(axum::Extension(Listener(*address)));
+        let service = plain.into_make_service_with_connect_info::<SocketAddr>();
         let mut server = server.handle(handle.clone());
         limit_headers(server.http_builder());
         tasks.spawn(async move { ended("plain http", server.serve(service).await) });
@@ -434,7 +460,7 @@ async fn serve(
         let acceptor = axum_server::tls_rustls::RustlsConfig::from_config(tls_config.clone());
         let server = axum_server::tls_rustls::from_tcp_rustls(listener, acceptor)
             .map_err(because(format!("http.listen {address}")))?;
-        let secure = router.clone().layer(axum::Extension(OverTls));
+        let secure = router.clone().layer(axum::Extension(OverTls)).layer(axum::Extension(Listener(*address)));
         let service = secure.into_make_service_with_connect_info::<SocketAddr>();
         let mut server = server.handle(handle.clone());
         limit_headers(server.http_builder());

@@ -89,6 +89,39 @@ pub struct Sip {
     pub tcp: Vec<SocketAddr>,
     pub tls: Vec<SocketAddr>,
     pub announced: String,
+    /// SIP over WebSocket at `/sip` of the console's listeners.
+    pub websocket: bool,
+    /// Origins of pages besides the console's own that may open it.
+    pub websocket_origins: Vec<String>,
+    /// Requests above the link's MTU go over TCP where the peer takes it.
+    pub large_over_tcp: bool,
+    pub satellite: Satellite,
+}
+
+/// The link profile of peers behind a satellite, and who they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Satellite {
+    pub networks: Vec<String>,
+    pub accounts: Vec<String>,
+    pub t1_ms: u32,
+    pub t2_ms: u32,
+    pub t4_ms: u32,
+    pub mtu: usize,
+}
+
+impl Default for Satellite {
+    fn default() -> Self {
+        Satellite { networks: Vec::new(), accounts: Vec::new(), t1_ms: 1_500, t2_ms: 8_000, t4_ms: 10_000, mtu: 1_200 }
+    }
+}
+
+impl Satellite {
+    /// The timers as the SIP room takes them.
+    pub fn profile(&self) -> sip::LinkProfile {
+        let ms = |ms: u32| std::time::Duration::from_millis(u64::from(ms));
+        sip::LinkProfile { t1: ms(self.t1_ms), t2: ms(self.t2_ms), t4: ms(self.t4_ms), mtu: self.mtu }
+    }
 }
 
 impl Default for Sip {
@@ -98,6 +131,10 @@ impl Default for Sip {
             tcp: vec![SocketAddr::from(([0, 0, 0, 0], 5060))],
             tls: vec![SocketAddr::from(([0, 0, 0, 0], 5061))],
             announced: String::new(),
+            websocket: true,
+            websocket_origins: Vec::new(),
+            large_over_tcp: true,
+            satellite: Satellite::default(),
         }
     }
 }
@@ -338,6 +375,7 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     if s.sip.udp.is_empty() && s.sip.tcp.is_empty() {
         wrong("sip.udp", "no SIP address to listen on: no camera or phone could register".into());
     }
+    check_sip(&s.sip, &mut wrong);
     if s.media.browser.is_empty() {
         wrong("media.browser", "no address for browser media: no picture could be shown".into());
     }
@@ -444,6 +482,44 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     found
 }
 
+fn check_sip(s: &Sip, wrong: &mut dyn FnMut(&str, String)) {
+    for origin in &s.websocket_origins {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
+        if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
+            wrong("sip.websocket_origins", format!("{origin:?} is not an origin such as https://desk.example:8443"));
+        }
+    }
+    let satellite = &s.satellite;
+    for network in &satellite.networks {
+        if let Err(what) = network.parse::<sip::Network>() {
+            wrong("sip.satellite.networks", format!("{network:?}: {what}"));
+        }
+    }
+    if satellite.networks.len() > 256 {
+        wrong("sip.satellite.networks", format!("{} networks are more than 256", satellite.networks.len()));
+    }
+    if let Some(account) = satellite.accounts.iter().find(|a| a.is_empty() || a.len() > 64) {
+        wrong("sip.satellite.accounts", format!("{account:?} is not an account of 1 to 64 bytes"));
+    }
+    if satellite.accounts.len() > 10_000 {
+        wrong("sip.satellite.accounts", format!("{} accounts are more than 10000", satellite.accounts.len()));
+    }
+    let (t1, t2, t4) = (satellite.t1_ms, satellite.t2_ms, satellite.t4_ms);
+    // Below RFC 3261's own 500 ms a link is no satellite; above 4 s a request would be given up after more than 256 s.
+    if !(500..=4_000).contains(&t1) {
+        wrong("sip.satellite.t1_ms", format!("{t1} is not between 500 and 4000"));
+    }
+    if t2 < t1 || t2 > 32_000 {
+        wrong("sip.satellite.t2_ms", format!("{t2} is not between sip.satellite.t1_ms and 32000"));
+    }
+    if t4 < t1 || t4 > 60_000 {
+        wrong("sip.satellite.t4_ms", format!("{t4} is not between sip.satellite.t1_ms and 60000"));
+    }
+    if !(576..=65_000).contains(&satellite.mtu) {
+        wrong("sip.satellite.mtu", format!("{} is not between 576 and 65000", satellite.mtu));
+    }
+}
+
 /// Keys that refer to a secret.
 fn secret_references(s: &Settings) -> Vec<(&'static str, &str)> {
     let site = s.gb28181.site_password.as_deref().unwrap_or_default();
@@ -482,6 +558,25 @@ mod tests {
         let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
         assert_eq!(keys, ["media.rtp_ports", "http.local", "hall.walls", "hall.conference_pin"]);
         assert_eq!(problems[0].place, "c.toml:4");
+    }
+
+    #[test]
+    fn mistakes_of_the_sip_section() {
+        let text = "[sip]\nwebsocket_origins = [\"desk.example\", \"https://a/b\"]\n[sip.satellite]\n\
+                    networks = [\"10.8.0.0/33\", \"10.8.0.0/16\", \"fd00::/8\", \"x\", \"10.8.0.1/16\"]\naccounts = [\"\"]\n\
+                    t1_ms = 100\nt2_ms = 50\nt4_ms = 99999\nmtu = 100\n";
+        let keys: Vec<String> = load(text, "c.toml", &[]).unwrap_err().into_iter().map(|p| p.key).collect();
+        let count = |key: &str| keys.iter().filter(|k| *k == key).count();
+        assert_eq!(count("sip.websocket_origins"), 2);
+        assert_eq!(count("sip.satellite.networks"), 3, "{keys:?}");
+        for key in ["accounts", "t1_ms", "t2_ms", "t4_ms", "mtu"] {
+            assert_eq!(count(&format!("sip.satellite.{key}")), 1, "{key}");
+        }
+        let good = "[sip]\nwebsocket_origins = [\"https://desk.example:8443\"]\n[sip.satellite]\n\
+                    networks = [\"10.8.0.0/16\", \"2001:db8::/32\", \"10.9.0.7\"]\naccounts = [\"8001\"]\nt1_ms = 2000\n";
+        let profile = load(good, "c.toml", &[]).unwrap().sip.satellite.profile();
+        assert_eq!((profile.t1.as_millis(), profile.mtu), (2_000, 1_200));
+        assert_eq!(Satellite::default().profile(), sip::LinkProfile::SATELLITE);
     }
 
     #[test]

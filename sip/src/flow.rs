@@ -1,6 +1,11 @@
 //! Where messages come from and go to.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 /// The transport of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8,8 +13,10 @@ pub enum Transport {
     Udp,
     Tcp,
     Tls,
-    /// WebSocket (RFC 7118), plain or inside TLS.
+    /// WebSocket (RFC 7118).
     Ws,
+    /// WebSocket inside TLS.
+    Wss,
 }
 
 impl Transport {
@@ -20,7 +27,19 @@ impl Transport {
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
             Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
+    }
+
+    /// True for WebSocket, with or without TLS: only the peer opens such a connection.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// True where each datagram or WebSocket message is one SIP message: no Content-Length is needed to find its end
+    /// (RFC 3261 section 18.3, RFC 7118 section 5.2).
+    pub fn is_framed(self) -> bool {
+        self == Transport::Udp || self.is_websocket()
     }
 
     /// True where the transport itself repeats what was lost: timers A, E, G are off and D, I, J, K are 0.
@@ -28,13 +47,13 @@ impl Transport {
         self != Transport::Udp
     }
 
-    /// The value of a URI's `transport` parameter; UDP has none.
+    /// The value of a URI's `transport` parameter; UDP has none. RFC 7118 section 5.3 knows `ws` only, inside TLS too.
     pub fn uri_param(self) -> Option<&'static str> {
         match self {
             Transport::Udp => None,
             Transport::Tcp => Some("tcp"),
             Transport::Tls => Some("tls"),
-            Transport::Ws => Some("ws"),
+            Transport::Ws | Transport::Wss => Some("ws"),
         }
     }
 }
@@ -101,6 +120,62 @@ impl LinkProfile {
 impl Default for LinkProfile {
     fn default() -> LinkProfile {
         LinkProfile::LAN
+    }
+}
+
+/// A network in CIDR notation (RFC 4632, RFC 4291 section 2.3); an address alone is a network of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    /// Leading bits that count: 0 to 32, or 128.
+    prefix: u32,
+}
+
+impl Network {
+    /// True for addresses inside; an IPv4 address in IPv6 clothes counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - self.prefix).unwrap_or(0);
+                (u32::from(net) ^ u32::from(ip)) & mask == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0);
+                (u128::from(net) ^ u128::from(ip)) & mask == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a text is no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadNetwork {
+    #[error("not a network such as 10.8.0.0/16 or 2001:db8::/32")]
+    Form,
+    #[error("the address has bits behind the prefix: a typing mistake in one of them")]
+    HostBits,
+}
+
+impl FromStr for Network {
+    type Err = BadNetwork;
+
+    fn from_str(text: &str) -> Result<Network, BadNetwork> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.trim().parse().map_err(|_| BadNetwork::Form)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(bits), |p| p.trim().parse::<u32>()).map_err(|_| BadNetwork::Form)?;
+        if prefix > bits {
+            return Err(BadNetwork::Form);
+        }
+        let clean = match address {
+            IpAddr::V4(a) => u32::from(a).checked_shl(prefix).unwrap_or(0) == 0,
+            IpAddr::V6(a) => u128::from(a).checked_shl(prefix).unwrap_or(0) == 0,
+        };
+        if !clean {
+            return Err(BadNetwork::HostBits);
+        }
+        Ok(Network { address, prefix })
     }
 }
 

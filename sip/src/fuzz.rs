@@ -6,7 +6,7 @@ use crate::{
     limits::Limits,
     message::Message,
     parse, prepass,
-    stream::{Frame, Framer},
+    stream::{Frame, Framer, websocket_frame},
 };
 
 /// The pre-pass, both ways; the body is always a tail of the input, byte for byte (or empty).
@@ -44,6 +44,18 @@ pub fn message(data: &[u8]) {
             Message::Response(r) => r.body.clone(),
         };
         assert_eq!(body(&again.message), body(&parsed.message), "the body is unchanged");
+    }
+}
+
+/// One WebSocket message: what is taken for a message is within the limits and a tail of the input.
+pub fn websocket(data: &[u8]) {
+    let limits = Limits { max_header: 2048, max_body: 4096, ..Limits::default() };
+    let input = Bytes::copy_from_slice(data);
+    if let Ok(Some(Frame::Message(message))) = websocket_frame(&input, &limits) {
+        assert!(data.ends_with(&message) && message.len() <= 2048 + 4096);
+        let prepared = prepass::prepare(&message, true);
+        let stated = prepass::content_length(message.get(..message.len() - prepared.body.len()).unwrap_or_default());
+        assert!(!prepared.complete || stated.flatten().is_none_or(|n| n == prepared.body.len()));
     }
 }
 

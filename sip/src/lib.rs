@@ -30,9 +30,9 @@ pub mod stream;
 pub mod uri;
 
 pub use auth::{AuthResult, DigestClient, DigestConfig, DigestServer, Secret};
-pub use endpoint::{CallEvent, CallId, EndReason, Endpoint, EndpointConfig, Event, ReqId, Transmit, TxId};
+pub use endpoint::{CallEvent, CallId, EndReason, Endpoint, EndpointConfig, Event, LargeId, ReqId, Transmit, TxId};
 pub use error::SipError;
-pub use flow::{Flow, FlowId, LinkProfile, Target, Transport};
+pub use flow::{BadNetwork, Flow, FlowId, LinkProfile, Network, Target, Transport};
 pub use headers::Headers;
 pub use limits::Limits;
 pub use message::{Message, Request, Response};

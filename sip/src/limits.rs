@@ -32,6 +32,13 @@ pub struct Limits {
     pub connection_queue: usize,
 }
 
+impl Limits {
+    /// The most bytes of one message on a stream or in a WebSocket message.
+    pub fn max_message(&self) -> usize {
+        self.max_header.saturating_add(self.max_body)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -1,4 +1,4 @@
-//! Framing on TCP and TLS (RFC 3261 section 18.3) and the keepalives of RFC 5626 section 3.5.1.
+//! Framing on TCP and TLS (RFC 3261 section 18.3), of WebSocket messages (RFC 7118), and the keepalives of RFC 5626 section 3.5.1.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -20,8 +20,37 @@ pub enum FrameError {
     HeaderTooLarge,
     #[error("body above the limit")]
     BodyTooLarge,
-    #[error("Content-Length cannot be read")]
+    #[error("Content-Length cannot be read, or is not the length of the body")]
     BadContentLength,
+}
+
+/// What one WebSocket message (text or binary) holds: one SIP message, a double CRLF, or nothing to act on (a lone
+/// CRLF, the answer to a ping of ours). RFC 7118 section 5.2: Content-Length is not needed, but where it stands it must
+/// fit; a message that is shorter or longer than it says, or above the limits of a stream, ends the connection.
+pub fn websocket_frame(data: &Bytes, limits: &Limits) -> Result<Option<Frame>, FrameError> {
+    let start = prepass::leading_line_ends(data);
+    if start == data.len() {
+        let lines = data.iter().filter(|b| **b == b'\n').count();
+        return Ok((lines >= 2).then_some(Frame::Ping));
+    }
+    if start > limits.max_header {
+        return Err(FrameError::HeaderTooLarge);
+    }
+    let data = data.slice(start..);
+    let head = match prepass::head_len(data.get(..limits.max_header).unwrap_or(&data)) {
+        Some(head) => head,
+        None if data.len() > limits.max_header => return Err(FrameError::HeaderTooLarge),
+        None => return Ok(Some(Frame::Message(data))), // answered 400
+    };
+    let body = data.len().saturating_sub(head);
+    if body > limits.max_body {
+        return Err(FrameError::BodyTooLarge);
+    }
+    match prepass::content_length(data.get(..head).unwrap_or_default()) {
+        Some(Some(stated)) if stated != body => Err(FrameError::BadContentLength),
+        // One that is no number is answered 400: the end of the message is known all the same.
+        _ => Ok(Some(Frame::Message(data))),
+    }
 }
 
 /// Cuts a byte stream into messages. Holds at most one header part and one body.

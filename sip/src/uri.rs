@@ -228,7 +228,7 @@ impl fmt::Display for NameAddr {
 /// One Via value (RFC 3261 section 20.42, RFC 3581 for `rport`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
-    /// `UDP`, `TCP`, `TLS`, `WS`, or what the peer wrote.
+    /// `UDP`, `TCP`, `TLS`, `WS`, `WSS`, or what the peer wrote.
     pub transport: String,
     pub host: String,
     pub port: Option<u16>,
@@ -248,7 +248,13 @@ impl Via {
 
     /// `host:port` in lower case with the default port written out: the transaction key's sent-by.
     pub fn sent_by(&self) -> String {
-        let port = self.port.unwrap_or(if self.transport.eq_ignore_ascii_case("tls") { 5061 } else { 5060 });
+        let usual = match self.transport.to_ascii_lowercase().as_str() {
+            "tls" => 5061,
+            "ws" => 80, // RFC 7118 section 5.4: those of HTTP
+            "wss" => 443,
+            _ => 5060,
+        };
+        let port = self.port.unwrap_or(usual);
         format!("{}:{port}", self.host.to_ascii_lowercase())
     }
 

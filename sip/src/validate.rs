@@ -48,6 +48,11 @@ pub(crate) fn check(req: &Request, faults: &[Fault], supported: &[String]) -> Re
     if req.from().is_none() || req.to().is_none() || req.call_id().is_none() {
         return refuse(400, "Malformed From, To or Call-ID");
     }
+    // RFC 3261 section 20: with a question mark the address must stand in <>, else nobody can tell whose it is.
+    let open = |v: &str| !v.contains('<') && v.split(';').next().is_some_and(|address| address.contains('?'));
+    if ["From", "To", "Contact"].iter().any(|n| req.headers.get_all(n).any(open)) {
+        return refuse(400, "Address Without <>");
+    }
     match req.cseq() {
         None => return refuse(400, "Malformed CSeq"),
         Some((_, method)) if method != req.method => return refuse(400, "CSeq Method Mismatch"),

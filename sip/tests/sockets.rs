@@ -196,7 +196,7 @@ async fn attached_pipe_is_a_flow() {
     let (sip, stop, _) = hall(0).await;
     let mut pipe = sip.attach(Transport::Ws, local(8443), local(5555)).await.unwrap();
     let text = "MESSAGE sip:a@b SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bKw\r\nFrom: <sip:c@d>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: ws\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n";
-    assert!(pipe.incoming.push(text.into()).await);
+    assert_eq!(pipe.incoming.push(text.into()).await, Ok(None));
     let out = timeout(Duration::from_secs(2), pipe.outgoing.recv()).await.unwrap().unwrap();
     assert!(out.starts_with(b"SIP/2.0 200"));
     let contact = sip.local_contact(&Target::Flow(pipe.flow.id), "hall");

@@ -19,6 +19,7 @@ mod playback;
 mod probes;
 mod recordings;
 mod session;
+mod sip_ws;
 mod streams;
 mod system;
 mod talks;
@@ -177,6 +178,7 @@ pub fn router(app: Shared) -> Router {
     .route("/metrics", get(probes::metrics))
     .route("/api/{*rest}", axum::routing::any(error::no_route))
     .layer(axum::middleware::map_response(error::in_one_form))
+    .route("/sip", get(sip_ws::stream))
     .merge(crate::pictures::listen::routes())
     .fallback(web::console)
     .layer(DefaultBodyLimit::max(BODY_LIMIT))

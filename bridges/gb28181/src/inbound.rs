@@ -39,7 +39,7 @@ fn transport_word(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "udp",
         Transport::Tcp | Transport::Ws => "tcp",
-        Transport::Tls => "tls",
+        Transport::Tls | Transport::Wss => "tls",
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{CallId, Endpoint, Event, ReqId, Timer, TxId, client::Owner};
+use super::{
+    CallId, Endpoint, Event, ReqId, Timer, TxId,
+    client::{self, Owner},
+};
 use crate::{
     auth::DigestClient,
     dialog::{Dialog, DialogKey},
@@ -139,6 +142,11 @@ impl Call {
 }
 
 impl Endpoint {
+    /// The INVITE of a call.
+    pub fn call_invite(&self, call: CallId) -> Option<&Request> {
+        self.calls.get(&call).map(|c| &c.invite)
+    }
+
     /// The flow of a call.
     pub fn call_flow(&self, call: CallId) -> Option<&Flow> {
         self.calls.get(&call).map(|c| &c.flow)
@@ -328,7 +336,8 @@ impl Endpoint {
     pub fn flows_in_use(&self) -> std::collections::HashSet<FlowId> {
         let calls =
             self.calls.values().flat_map(|c| std::iter::once(c.flow.id).chain(c.previous.as_ref().map(|p| p.id)));
-        let transactions = self.clients.values().map(|t| t.flow.id).chain(self.servers.values().map(|t| t.flow.id));
+        let transactions =
+            self.clients.values().flat_map(client::ClientTx::flows).chain(self.servers.values().map(|t| t.flow.id));
         calls.chain(transactions).collect()
     }
 

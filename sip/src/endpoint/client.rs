@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{CallId, Endpoint, Event, ReqId, Timer};
+use super::{CallId, Endpoint, Event, LargeId, ReqId, Timer};
 use crate::{
     auth::DigestClient,
     error::SipError,
-    flow::{Flow, FlowId},
+    flow::{Flow, FlowId, Transport},
     message::{Request, Response},
     method::Method,
     uri::Via,
@@ -50,6 +50,28 @@ pub(super) struct ClientTx {
     creds: Option<DigestClient>,
     /// Challenges answered so far.
     tries: u8,
+    way: Way,
+}
+
+impl ClientTx {
+    /// The flows it uses or may go back to.
+    pub fn flows(&self) -> impl Iterator<Item = FlowId> {
+        let back = match &self.way {
+            Way::Tcp(udp) => Some(udp.id),
+            _ => None,
+        };
+        std::iter::once(self.flow.id).chain(back)
+    }
+}
+
+/// Whether a request left its UDP flow for its size.
+#[derive(Debug)]
+enum Way {
+    Usual,
+    /// [`Event::WantsTcp`] was told; nothing is sent yet.
+    Asked,
+    /// On a TCP flow; this is the UDP one.
+    Tcp(Box<Flow>),
 }
 
 impl Endpoint {
@@ -73,10 +95,19 @@ impl Endpoint {
         let key = (branch, request.method.clone());
         let bytes = request.to_bytes();
         self.stats.request(false, &request.method);
-        self.transmit(flow, bytes.clone());
         let t = flow.profile;
-        if !flow.transport.is_reliable() {
-            self.timers.set(Timer::ClientRepeat(id), now + t.t1);
+        // A CANCEL follows its INVITE.
+        let large = self.config.large_over_tcp
+            && flow.transport == Transport::Udp
+            && bytes.len() > t.mtu
+            && request.method != Method::Cancel;
+        if large {
+            self.emit(Event::WantsTcp { id: LargeId(id), flow: flow.clone() });
+        } else {
+            self.transmit(flow, bytes.clone());
+            if !flow.transport.is_reliable() {
+                self.timers.set(Timer::ClientRepeat(id), now + t.t1);
+            }
         }
         self.timers.set(Timer::ClientGiveUp(id), now + t.t1x64());
         self.client_keys.insert(key.clone(), id);
@@ -91,9 +122,66 @@ impl Endpoint {
             owner,
             creds,
             tries: 0,
+            way: if large { Way::Asked } else { Way::Usual },
         };
         self.clients.insert(id, tx);
         Ok(id)
+    }
+
+    /// The answer to [`Event::WantsTcp`]: the flow to use (its connection may still be opening), or `None` when there is
+    /// none; then the request goes over UDP after all. Should the connection fail to open, [`Endpoint::flow_refused`]
+    /// brings it back to UDP as well.
+    pub fn tcp_flow(&mut self, now: Instant, id: LargeId, tcp: Option<&Flow>) {
+        let Some(tx) = self.clients.get_mut(&id.0).filter(|tx| matches!(tx.way, Way::Asked)) else { return };
+        let udp = tx.flow.clone();
+        match tcp {
+            Some(tcp) => {
+                tx.way = Way::Tcp(Box::new(udp));
+                self.client_move(now, id.0, tcp);
+            }
+            None => {
+                tx.way = Way::Usual;
+                self.client_move(now, id.0, &udp);
+            }
+        }
+    }
+
+    /// Sends a request by another flow, as a transaction of its own for the peer: the Via names the transport.
+    fn client_move(&mut self, now: Instant, id: u64, flow: &Flow) {
+        let Some(mut request) = self.clients.get(&id).map(|tx| tx.request.clone()) else { return };
+        let branch = self.put_via(flow, &mut request);
+        let Some(tx) = self.clients.get_mut(&id) else { return };
+        self.client_keys.remove(&tx.key);
+        tx.key.0 = branch;
+        self.client_keys.insert(tx.key.clone(), id);
+        tx.flow = flow.clone();
+        tx.bytes = request.to_bytes();
+        tx.request = request;
+        tx.interval = flow.profile.t1;
+        let bytes = tx.bytes.clone();
+        if flow.transport.is_reliable() {
+            self.timers.cancel(Timer::ClientRepeat(id));
+        } else {
+            self.timers.set(Timer::ClientRepeat(id), now + flow.profile.t1);
+        }
+        self.timers.set(Timer::ClientGiveUp(id), now + flow.profile.t1x64());
+        self.transmit(flow, bytes);
+    }
+
+    pub(super) fn clients_fall_back(&mut self, now: Instant, tcp: FlowId) {
+        let mut hit: Vec<(u64, Flow)> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, tx)| tx.flow.id == tcp && tx.state == State::Calling)
+            .filter_map(|(id, tx)| match std::mem::replace(&mut tx.way, Way::Usual) {
+                Way::Tcp(udp) => Some((*id, *udp)),
+                _ => None,
+            })
+            .collect();
+        hit.sort_unstable_by_key(|(id, _)| *id);
+        for (id, udp) in hit {
+            self.client_move(now, id, &udp);
+        }
     }
 
     /// Puts our one Via on a request and gives back its branch.

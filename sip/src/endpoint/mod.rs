@@ -62,6 +62,9 @@ pub struct EndpointConfig {
     /// How long an INVITE may stay without a final answer before it is cancelled (ours) or answered 480 (theirs).
     /// Default 180 s, timer C of RFC 3261.
     pub ring_timeout: Duration,
+    /// Requests above the MTU of a UDP flow ask for TCP by [`Event::WantsTcp`] (RFC 3261 section 18.1.1). Default off:
+    /// the driver must be able to open connections.
+    pub large_over_tcp: bool,
 }
 
 impl Default for EndpointConfig {
@@ -72,9 +75,14 @@ impl Default for EndpointConfig {
             advertised: None,
             supported: vec!["timer".to_owned()],
             ring_timeout: Duration::from_secs(180),
+            large_over_tcp: false,
         }
     }
 }
+
+/// Names a request of ours that is too large for its UDP flow and waits for a TCP one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LargeId(u64);
 
 /// Bytes to be sent by a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +102,9 @@ pub enum Event {
     Invite { call: CallId, flow: Flow, request: Request },
     /// Something in a call.
     Call { call: CallId, event: CallEvent },
+    /// A request of ours is larger than the MTU of this UDP flow. Find or open a TCP flow to the same address and answer
+    /// with [`Endpoint::tcp_flow`]; until then the request waits (at most 64*T1).
+    WantsTcp { id: LargeId, flow: Flow },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +149,7 @@ pub struct Endpoint {
     merged: HashMap<server::MergeKey, TxId>,
     /// Answered requests over UDP, in the order of their answers.
     answered: VecDeque<(TxId, Instant)>,
+    load: server::Load,
     sources: source::Sources,
     calls: HashMap<CallId, call::Call>,
     dialogs: HashMap<DialogKey, CallId>,
@@ -165,6 +177,7 @@ impl Endpoint {
             server_keys: HashMap::new(),
             merged: HashMap::new(),
             answered: VecDeque::new(),
+            load: server::Load::default(),
             calls: HashMap::new(),
             dialogs: HashMap::new(),
             waiting: HashMap::new(),
@@ -198,7 +211,7 @@ impl Endpoint {
             self.stats.dropped_rate.inc();
             return;
         }
-        let prepared = prepass::prepare(&data, flow.transport == crate::Transport::Udp);
+        let prepared = prepass::prepare(&data, flow.transport.is_framed());
         match parse::parse(&prepared) {
             Err(_) => self.stats.parse_errors.inc(),
             Ok(parsed) => match parsed.message {
@@ -257,6 +270,19 @@ impl Endpoint {
     pub fn flow_closed(&mut self, now: Instant, id: FlowId) {
         self.clients_failed(now, id, &SipError::FlowClosed);
         self.calls_flow_closed(now, id);
+    }
+
+    /// A connection could not be opened: requests that went there only for their size go over UDP, others fail as by
+    /// [`Endpoint::flow_closed`] (section 18.1.1).
+    pub fn flow_refused(&mut self, now: Instant, id: FlowId) {
+        self.clients_fall_back(now, id);
+        self.flow_closed(now, id);
+    }
+
+    /// The driver's own queue is near its cap (true), or has drained again: new requests from outside of calls get 503
+    /// meanwhile, those inside are served.
+    pub fn set_pressed(&mut self, pressed: bool) {
+        self.load.pressed = pressed;
     }
 
     /// The system refused to send on that flow: requests waiting for a first answer on it fail (section 18.4).

@@ -32,6 +32,35 @@ pub(super) struct ServerKey {
 const ROOM: usize = 64;
 const KEEP_ANSWERED: Duration = Duration::from_secs(4);
 
+/// From this share of a table on, new requests from outside of calls get 503, until it has drained below the lower one:
+/// without the gap it would answer yes and no in turn, and each yes would be repeated by those who heard no.
+const HIGH_PERCENT: usize = 90;
+const LOW_PERCENT: usize = 80;
+
+/// One table with its cap.
+#[derive(Debug, Default)]
+struct Gauge {
+    near_cap: bool,
+}
+
+impl Gauge {
+    /// True while no more is taken.
+    fn full(&mut self, used: usize, cap: usize) -> bool {
+        // Rounded up: a cap of a few is used to the last one.
+        let percent = |p: usize| cap.saturating_mul(p).div_ceil(100);
+        self.near_cap = used >= percent(if self.near_cap { LOW_PERCENT } else { HIGH_PERCENT });
+        self.near_cap
+    }
+}
+
+/// What says that no more can be taken.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    transactions: Gauge,
+    calls: Gauge,
+    pub pressed: bool,
+}
+
 /// What a merged request shares with the first one (section 8.2.2.2).
 pub(super) type MergeKey = (String, String, u32, Method);
 
@@ -332,14 +361,17 @@ impl Endpoint {
             self.stateless(flow, &req, req.respond(482));
             return;
         }
-        if self.servers.len() >= self.config.limits.max_server_transactions {
+        let most = self.config.limits.max_server_transactions;
+        if self.servers.len() >= most.saturating_mul(LOW_PERCENT) / 100 {
             self.make_room(now);
         }
-        let limits = &self.config.limits;
-        let full = self.servers.len() >= limits.max_server_transactions
-            || (req.method == Method::Invite && self.calls.len() >= limits.max_calls)
-            || !self.sources.may_open(flow.peer.ip());
-        if full {
+        let full = self.load.transactions.full(self.servers.len(), most);
+        let no_calls = self.load.calls.full(self.calls.len(), self.config.limits.max_calls);
+        if full
+            || self.load.pressed
+            || (req.method == Method::Invite && no_calls)
+            || !self.sources.may_open(flow.peer.ip())
+        {
             self.refuse_overload(flow, &req);
             return;
         }

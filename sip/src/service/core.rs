@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Claim,
+    AccountProfile, Claim,
     handle::{Call, Incoming, Order, Pipe, PipeIn, Sip},
     net::{self, Hub, Input},
 };
@@ -34,6 +34,10 @@ enum Way {
     Stream { out: mpsc::Sender<Bytes>, stop: CancellationToken },
 }
 
+/// Addresses remembered for taking no TCP, and for how long.
+const MAX_NO_TCP: usize = 4_096;
+const NO_TCP_FOR: Duration = Duration::from_secs(600);
+
 /// Events a call may have waiting; the last quarter is kept for its end and its answers.
 const CALL_QUEUE: usize = 64;
 
@@ -47,6 +51,10 @@ pub(super) struct Core {
     udp_flows: HashMap<(usize, SocketAddr), FlowId>,
     connections: HashMap<(Transport, SocketAddr), FlowId>,
     per_source: HashMap<IpAddr, usize>,
+    /// Addresses that took no TCP connection for a large request, and when.
+    no_tcp: HashMap<SocketAddr, Instant>,
+    account_profile: AccountProfile,
+    pressed: bool,
     requests: HashMap<ReqId, oneshot::Sender<Result<Response, SipError>>>,
     calls: HashMap<CallId, mpsc::Sender<CallEvent>>,
 }
@@ -58,6 +66,7 @@ impl Core {
         claims: Vec<Claim>,
         hub: Hub,
         tls: Option<Arc<rustls::ClientConfig>>,
+        account_profile: AccountProfile,
     ) -> Core {
         Core {
             endpoint,
@@ -69,6 +78,9 @@ impl Core {
             udp_flows: HashMap::new(),
             connections: HashMap::new(),
             per_source: HashMap::new(),
+            no_tcp: HashMap::new(),
+            account_profile,
+            pressed: false,
             requests: HashMap::new(),
             calls: HashMap::new(),
         }
@@ -93,6 +105,7 @@ impl Core {
     }
 
     pub fn input(&mut self, input: Input) {
+        self.look_at_queue();
         match input {
             Input::Datagram { socket, peer, data } => {
                 // No flow for keepalives and for what cannot be SIP.
@@ -127,8 +140,46 @@ impl Core {
                 }
             }
             Input::Closed { flow } => self.closed(flow),
+            Input::Refused { flow } => {
+                if let Some(peer) = self.hub.shared.flows.get(&flow).map(|f| f.peer) {
+                    self.note_no_tcp(peer);
+                }
+                self.endpoint.flow_refused(now(), flow);
+                self.closed(flow);
+            }
         }
         self.flush();
+    }
+
+    /// From nine tenths of the queue of sockets on, until it has drained to three quarters, new requests are refused: what
+    /// belongs to calls waits behind them in the same queue.
+    fn look_at_queue(&mut self) {
+        let (free, most) = (self.hub.inputs.capacity(), self.hub.inputs.max_capacity());
+        let pressed = free < if self.pressed { most / 4 } else { most / 10 };
+        if pressed != self.pressed {
+            self.pressed = pressed;
+            self.endpoint.set_pressed(pressed);
+        }
+    }
+
+    fn note_no_tcp(&mut self, peer: SocketAddr) {
+        if self.no_tcp.len() >= MAX_NO_TCP {
+            let t = now();
+            self.no_tcp.retain(|_, at| t.saturating_duration_since(*at) < NO_TCP_FOR);
+        }
+        if self.no_tcp.len() < MAX_NO_TCP {
+            self.no_tcp.insert(peer, now());
+        }
+    }
+
+    /// The TCP flow for a request that is too large for UDP; `None` where that was refused lately.
+    fn tcp_instead(&mut self, udp: &Flow) -> Option<Flow> {
+        let refused = self.no_tcp.get(&udp.peer).is_some_and(|at| now().saturating_duration_since(*at) < NO_TCP_FOR);
+        if refused {
+            return None;
+        }
+        // Short: a firewall that swallows the SYN must not cost the call.
+        self.stream_to(Transport::Tcp, udp.peer, udp.profile.t1 * 4).ok()
     }
 
     fn room_for(&mut self, ip: IpAddr) -> bool {
@@ -222,30 +273,33 @@ impl Core {
                 let socket = socket.ok_or(SipError::NoListener(Transport::Udp))?;
                 self.udp_flow(socket, peer).ok_or(SipError::Overloaded("flows"))
             }
-            Target::Address(transport, peer) => {
-                if let Some(id) = self.connections.get(&(transport, peer))
-                    && let Some(flow) = self.hub.shared.flows.get(id)
-                {
-                    return Ok(flow.clone());
-                }
-                let tls = match transport {
-                    Transport::Tcp => None,
-                    Transport::Tls => Some(self.tls.clone().ok_or(SipError::NoListener(transport))?),
-                    _ => return Err(SipError::NoListener(transport)), // only the peer opens a WebSocket
-                };
-                if !self.room_for(peer.ip()) {
-                    return Err(SipError::Overloaded("flows"));
-                }
-                let (local, _) = self.hub.shared.listening.towards(transport, peer);
-                let id = self.hub.shared.flow_id();
-                let flow = Flow { id, transport, local, peer, profile: (self.hub.profiles)(transport, peer) };
-                let (out, rx) = mpsc::channel(self.hub.limits.connection_queue.max(1));
-                let stop = self.hub.stop.child_token();
-                self.add_stream(flow.clone(), out, stop.clone());
-                tokio::spawn(net::connect(self.hub.clone(), flow.clone(), tls, rx, stop));
-                Ok(flow)
-            }
+            Target::Address(transport, peer) => self.stream_to(transport, peer, net::CONNECT),
         }
+    }
+
+    /// The connection to that address, or a new one that is being opened.
+    fn stream_to(&mut self, transport: Transport, peer: SocketAddr, limit: Duration) -> Result<Flow, SipError> {
+        if let Some(id) = self.connections.get(&(transport, peer))
+            && let Some(flow) = self.hub.shared.flows.get(id)
+        {
+            return Ok(flow.clone());
+        }
+        let tls = match transport {
+            Transport::Tcp => None,
+            Transport::Tls => Some(self.tls.clone().ok_or(SipError::NoListener(transport))?),
+            _ => return Err(SipError::NoListener(transport)), // only the peer opens a WebSocket
+        };
+        if !self.room_for(peer.ip()) {
+            return Err(SipError::Overloaded("flows"));
+        }
+        let (local, _) = self.hub.shared.listening.towards(transport, peer);
+        let id = self.hub.shared.flow_id();
+        let flow = Flow { id, transport, local, peer, profile: (self.hub.profiles)(transport, peer) };
+        let (out, rx) = mpsc::channel(self.hub.limits.connection_queue.max(1));
+        let stop = self.hub.stop.child_token();
+        self.add_stream(flow.clone(), out, stop.clone());
+        tokio::spawn(net::connect(self.hub.clone(), flow.clone(), limit, tls, rx, stop));
+        Ok(flow)
     }
 
     pub fn order(&mut self, order: Order) {
@@ -299,7 +353,12 @@ impl Core {
                 flow.profile = (self.hub.profiles)(flow.transport, flow.peer);
                 let (out, outgoing) = mpsc::channel(self.hub.limits.connection_queue.max(1));
                 self.add_stream(flow.clone(), out, self.hub.stop.child_token());
-                let incoming = PipeIn { flow: flow.id, inputs: self.hub.inputs.clone() };
+                let incoming = PipeIn {
+                    flow: flow.id,
+                    inputs: self.hub.inputs.clone(),
+                    shared: self.hub.shared.clone(),
+                    limits: self.hub.limits.clone(),
+                };
                 drop(reply.send(Ok(Pipe { flow, outgoing, incoming })));
             }
         }
@@ -368,8 +427,16 @@ impl Core {
                     let _ = reply.send(result);
                 }
             }
-            Event::Request { tx, flow, request } => self.request(tx, flow, request),
-            Event::Invite { call, flow, request } => {
+            Event::WantsTcp { id, flow } => {
+                let tcp = self.tcp_instead(&flow);
+                self.endpoint.tcp_flow(now(), id, tcp.as_ref());
+            }
+            Event::Request { tx, mut flow, request } => {
+                self.profile_of_account(&mut flow, &request);
+                self.request(tx, flow, request);
+            }
+            Event::Invite { call, mut flow, request } => {
+                self.profile_of_account(&mut flow, &request);
                 let (events, rx) = mpsc::channel(CALL_QUEUE);
                 let handle = Call::new(call, rx, Sip { shared: self.hub.shared.clone() });
                 self.calls.insert(call, events);
@@ -392,11 +459,29 @@ impl Core {
                     if code == 503 {
                         self.hub.shared.stats.refused_overload.inc();
                     }
-                    self.endpoint.reject(now(), call, code, None);
+                    match self.endpoint.call_invite(call).filter(|_| code == 503) {
+                        Some(busy) => {
+                            let busy = busy.respond(503).with("Retry-After", "5");
+                            self.endpoint.reject_with(now(), call, busy);
+                        }
+                        None => self.endpoint.reject(now(), call, code, None),
+                    }
                     drop(handle);
                 }
             }
             Event::Call { call, event } => self.call_event(call, event),
+        }
+    }
+
+    /// An account that is configured to be behind a slow link brings its profile along, wherever it comes from. Whoever
+    /// merely names it slows down the timers of his own flow and nothing else.
+    fn profile_of_account(&self, flow: &mut Flow, request: &Request) {
+        let Some(profile) = request.from().and_then(|from| (self.account_profile)(from.uri.user())) else { return };
+        if flow.profile != profile {
+            flow.profile = profile;
+            if let Some(mut known) = self.hub.shared.flows.get_mut(&flow.id) {
+                known.profile = profile;
+            }
         }
     }
 

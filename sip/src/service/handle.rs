@@ -12,8 +12,10 @@ use crate::{
     error::SipError,
     flow::{Flow, FlowId, Target, Transport},
     headers::Headers,
+    limits::Limits,
     message::{Request, Response},
     stats::Stats,
+    stream::{Frame, websocket_frame},
     uri::Uri,
 };
 
@@ -205,8 +207,18 @@ impl Sip {
     }
 
     /// Adds a connection that is served elsewhere: a WebSocket under the console's port (RFC 7118). Each message of
-    /// the peer goes into [`Pipe::incoming`], each of [`Pipe::outgoing`] goes to the peer.
-    pub async fn attach(&self, transport: Transport, local: SocketAddr, peer: SocketAddr) -> Result<Pipe, SipError> {
+    /// the peer goes into [`Pipe::incoming`], each of [`Pipe::outgoing`] goes to the peer; when that ends, the connection
+    /// must be closed. `local` may have an unspecified IP: the one towards the peer is told then. Errors: `Overloaded`
+    /// when this source or all together have as many connections as they may.
+    pub async fn attach(
+        &self,
+        transport: Transport,
+        mut local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<Pipe, SipError> {
+        if local.ip().is_unspecified() {
+            local.set_ip(super::net::kernel_address(peer).unwrap_or(local.ip()));
+        }
         let flow = Flow { id: self.shared.flow_id(), transport, local, peer, profile: Default::default() };
         self.ask(|reply| Order::Attach { flow, reply }).await
     }
@@ -222,10 +234,18 @@ pub struct Pipe {
 }
 
 /// The way in of a [`Pipe`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PipeIn {
     pub(super) flow: FlowId,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Arc<Limits>,
+}
+
+impl std::fmt::Debug for PipeIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PipeIn").field(&self.flow).finish()
+    }
 }
 
 impl std::fmt::Debug for Input {
@@ -235,9 +255,28 @@ impl std::fmt::Debug for Input {
 }
 
 impl PipeIn {
-    /// Gives one whole message of the peer to the service; waits while it is busy. False when it has stopped.
-    pub async fn push(&self, data: Bytes) -> bool {
-        self.inputs.send(Input::Message { flow: self.flow, data }).await.is_ok()
+    /// Gives one WebSocket message of the peer to the service; waits while it is busy. Gives back what is to be answered
+    /// at once: a CRLF to a keepalive (RFC 5626 section 3.5.1). Errors mean that the connection must be closed: `Invalid`
+    /// for what is above the limits or not one SIP message, `Stopped` when the service is.
+    pub async fn push(&self, data: Bytes) -> Result<Option<Bytes>, SipError> {
+        match websocket_frame(&data, &self.limits) {
+            Ok(None) => Ok(None),
+            Ok(Some(Frame::Ping)) => Ok(Some(Bytes::from_static(b"\r\n"))),
+            Ok(Some(Frame::Message(data))) => {
+                let sent = self.inputs.send(Input::Message { flow: self.flow, data }).await;
+                sent.map(|()| None).map_err(|_| SipError::Stopped)
+            }
+            Err(why) => {
+                self.shared.stats.parse_errors.inc();
+                tracing::warn!(flow = self.flow.0, error = %why, "SIP over WebSocket closed");
+                Err(SipError::Invalid("not one SIP message within the limits"))
+            }
+        }
+    }
+
+    /// The most bytes that a WebSocket message may have: header part and body at their limits.
+    pub fn max_message(&self) -> usize {
+        self.limits.max_message()
     }
 }
 

@@ -45,10 +45,14 @@ pub struct ServiceConfig {
     pub limits: Limits,
     /// User-Agent and Server; "" for none.
     pub user_agent: String,
+    /// Requests over UDP above the MTU of their link go over TCP where the peer takes it (RFC 3261 section 18.1.1): an
+    /// address that refuses, or does not answer within 4*T1, gets them by UDP, for the next 10 min too.
+    pub large_over_tcp: bool,
 }
 
 pub(crate) type Claim = (String, Box<dyn Fn(&Request, &Flow) -> bool + Send + Sync>, mpsc::Sender<Incoming>);
 pub(crate) type Profiles = Arc<dyn Fn(Transport, SocketAddr) -> LinkProfile + Send + Sync>;
+pub(crate) type AccountProfile = Arc<dyn Fn(&str) -> Option<LinkProfile> + Send + Sync>;
 
 /// The sockets and who claims what, before [`Service::run`].
 pub struct Service {
@@ -59,6 +63,7 @@ pub struct Service {
     tls_client: Option<Arc<rustls::ClientConfig>>,
     claims: Vec<Claim>,
     profiles: Profiles,
+    account_profile: AccountProfile,
     shared: Arc<Shared>,
     orders: mpsc::Receiver<handle::Order>,
     endpoint: Endpoint,
@@ -94,7 +99,7 @@ impl Listening {
     pub fn towards(&self, transport: Transport, peer: SocketAddr) -> (SocketAddr, Option<usize>) {
         let list = match transport {
             Transport::Udp => &self.udp,
-            Transport::Tcp | Transport::Ws => &self.tcp,
+            Transport::Tcp | Transport::Ws | Transport::Wss => &self.tcp,
             Transport::Tls => &self.tls,
         };
         let kernel = net::kernel_address(peer);
@@ -138,6 +143,7 @@ impl Service {
                 limits: config.limits.clone(),
                 user_agent: config.user_agent.clone(),
                 advertised: config.advertised,
+                large_over_tcp: config.large_over_tcp,
                 ..EndpointConfig::default()
             },
             rand::random(),
@@ -153,8 +159,19 @@ impl Service {
         });
         let sip = Sip { shared: shared.clone() };
         let profiles: Profiles = Arc::new(|_, _| LinkProfile::LAN);
-        let service =
-            Service { config, udp, tcp, tls, tls_client: None, claims: Vec::new(), profiles, shared, orders, endpoint };
+        let service = Service {
+            config,
+            udp,
+            tcp,
+            tls,
+            tls_client: None,
+            claims: Vec::new(),
+            profiles,
+            account_profile: Arc::new(|_| None),
+            shared,
+            orders,
+            endpoint,
+        };
         Ok((service, sip))
     }
 
@@ -174,6 +191,12 @@ impl Service {
     /// Chooses the link profile of each new flow (a satellite network for instance). Default [`LinkProfile::LAN`].
     pub fn profiles(&mut self, f: impl Fn(Transport, SocketAddr) -> LinkProfile + Send + Sync + 'static) {
         self.profiles = Arc::new(f);
+    }
+
+    /// Chooses the link profile by the user part of From: a flow takes it over with the first request of such an account,
+    /// for what is sent by it from then on. Default none.
+    pub fn account_profiles(&mut self, f: impl Fn(&str) -> Option<LinkProfile> + Send + Sync + 'static) {
+        self.account_profile = Arc::new(f);
     }
 
     /// Allows TLS connections of ours, with the roots of this configuration.
@@ -206,7 +229,8 @@ impl Service {
                 listeners.spawn(net::accept(hub.clone(), listener, Some(server.clone().into())));
             }
         }
-        let mut core = core::Core::new(self.endpoint, self.udp, self.claims, hub, self.tls_client);
+        let mut core =
+            core::Core::new(self.endpoint, self.udp, self.claims, hub, self.tls_client, self.account_profile);
         let mut orders = self.orders;
         let mut last_words: Option<tokio::time::Instant> = None;
         loop {

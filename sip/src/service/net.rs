@@ -27,10 +27,27 @@ use crate::{
 
 /// What sockets tell the core.
 pub(crate) enum Input {
-    Datagram { socket: usize, peer: SocketAddr, data: Bytes },
-    Opened { flow: Flow, out: mpsc::Sender<Bytes>, stop: CancellationToken },
-    Message { flow: FlowId, data: Bytes },
-    Closed { flow: FlowId },
+    Datagram {
+        socket: usize,
+        peer: SocketAddr,
+        data: Bytes,
+    },
+    Opened {
+        flow: Flow,
+        out: mpsc::Sender<Bytes>,
+        stop: CancellationToken,
+    },
+    Message {
+        flow: FlowId,
+        data: Bytes,
+    },
+    Closed {
+        flow: FlowId,
+    },
+    /// A connection of ours could not be opened.
+    Refused {
+        flow: FlowId,
+    },
 }
 
 /// What every socket task has.
@@ -195,17 +212,21 @@ pub(crate) async fn accept(hub: Hub, listener: TcpListener, tls: Option<TlsAccep
     }
 }
 
-/// Opens a connection of ours; [`Input::Closed`] tells when that fails.
+/// How long opening a connection may take.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+
+/// Opens a connection of ours within `limit`; [`Input::Refused`] tells when that fails.
 pub(crate) async fn connect(
     hub: Hub,
     flow: Flow,
+    limit: Duration,
     tls: Option<TlsConnector>,
     rx: mpsc::Receiver<Bytes>,
     stop: CancellationToken,
 ) {
     let connected = tokio::select! {
         () = stop.cancelled() => None,
-        tcp = timeout(Duration::from_secs(10), TcpStream::connect(flow.peer)) => tcp.ok().and_then(Result::ok),
+        tcp = timeout(limit, TcpStream::connect(flow.peer)) => tcp.ok().and_then(Result::ok),
     };
     match (connected, tls) {
         (Some(stream), None) => {
@@ -218,12 +239,12 @@ pub(crate) async fn connect(
                 Ok(Ok(stream)) => serve(&hub, flow.id, stream, rx, stop).await,
                 Ok(Err(e)) => {
                     tracing::warn!(peer = %flow.peer, error = %e, "TLS to SIP peer");
-                    let _ = hub.inputs.send(Input::Closed { flow: flow.id }).await;
+                    let _ = hub.inputs.send(Input::Refused { flow: flow.id }).await;
                 }
-                Err(_) => drop(hub.inputs.send(Input::Closed { flow: flow.id }).await),
+                Err(_) => drop(hub.inputs.send(Input::Refused { flow: flow.id }).await),
             }
         }
-        (None, _) => drop(hub.inputs.send(Input::Closed { flow: flow.id }).await),
+        (None, _) => drop(hub.inputs.send(Input::Refused { flow: flow.id }).await),
     }
 }
 

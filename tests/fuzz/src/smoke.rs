@@ -16,6 +16,7 @@ const TARGETS: [(&str, Entry, &[&str]); 19] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
+    ("sip_websocket", sip::fuzz::websocket, &["sip"]),
     ("ps", media_core::fuzz::ps, &["ps", "h264", "bin"]),
     ("ts", media_core::fuzz::ts, &["ts", "ps", "bin"]),
     ("rtp", media_core::fuzz::rtp, &["rtp", "ps", "bin"]),
