@@ -22,6 +22,8 @@ pub(crate) struct Dialog {
     contact: Option<String>,
     pub local_seq: u32,
     pub remote_seq: Option<u32>,
+    /// The peer's last reliable answer and how many there were (RFC 3262).
+    pub rseq: Option<(u32, u32)>,
     pub target: Uri,
     /// The route set, first hop first, as `<uri>` text.
     routes: Vec<String>,
@@ -49,6 +51,7 @@ impl Dialog {
             contact: invite.headers.get("Contact").map(str::to_owned),
             local_seq: invite.cseq()?.0,
             remote_seq: None,
+            rseq: None,
             target: resp.contact().map_or_else(|| invite.uri.clone(), |c| c.uri),
             routes,
         })
@@ -68,6 +71,7 @@ impl Dialog {
             contact: Some(contact.to_owned()),
             local_seq: 0,
             remote_seq: invite.cseq().map(|c| c.0),
+            rseq: None,
             target: invite.contact().map_or_else(|| from.uri.clone(), |c| c.uri),
             routes: invite.headers.get_all("Record-Route").take(MAX_ROUTES).map(str::to_owned).collect(),
         })

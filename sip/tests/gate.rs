@@ -37,7 +37,8 @@ fn refusals() {
     assert_eq!(code(&text("MESSAGE", "From: <sip:x@h>\r\n")), 400);
     assert_eq!(code(&text("MESSAGE", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia")), 505);
     assert_eq!(code(&text("MESSAGE", "Require: foo, bar\r\n")), 420);
-    assert_eq!(code(&text("INVITE", "Require: 100rel\r\n")), 420);
+    assert_eq!(code(&text("INVITE", "Require: 100rel\r\n")), 0, "RFC 3262 is spoken");
+    assert_eq!(code(&text("INVITE", "Require: 100rel, precondition\r\n")), 420);
     assert_eq!(code(&text("INVITE", "Max-Forwards: 0\r\n")), 483);
     assert_eq!(code(&text("REGISTER", "Max-Forwards: 0\r\n")), 0, "we are its end");
     assert_eq!(code(&text("INVITE", "Max-Forwards: 300\r\n")), 400);

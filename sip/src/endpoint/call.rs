@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CallId, Endpoint, Event, ReqId, Timer, TxId,
     client::{self, Owner},
+    reliable::Reliable,
 };
 use crate::{
     auth::DigestClient,
@@ -106,6 +107,7 @@ pub(super) struct Call {
     /// Their re-INVITE or UPDATE without final answer.
     pub offer_in: Option<TxId>,
     pub contact: String,
+    pub reliable: Reliable,
 }
 
 /// Forks and early dialogs of one INVITE that are followed.
@@ -137,6 +139,7 @@ impl Call {
             offer_out: None,
             offer_in: None,
             contact,
+            reliable: Reliable::default(),
         }
     }
 }
@@ -163,6 +166,7 @@ impl Endpoint {
         for t in [Timer::CallRing(id), Timer::CallProvisional(id)] {
             self.timers.cancel(t);
         }
+        self.reliable_stop(id);
         self.timers.set(Timer::CallGone(id), now + wait);
         let mut waiting: Vec<ReqId> = self.waiting.iter().filter(|(_, w)| w.call == id).map(|(r, _)| *r).collect();
         waiting.sort_unstable();
@@ -187,6 +191,8 @@ impl Endpoint {
             Timer::CallAck(id),
             Timer::CallRing(id),
             Timer::CallProvisional(id),
+            Timer::Reliable(id),
+            Timer::ReliableEnd(id),
             Timer::CallGone(id),
         ] {
             self.timers.cancel(t);

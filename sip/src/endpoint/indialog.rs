@@ -57,6 +57,9 @@ impl Endpoint {
         if phase == Phase::Ending {
             return self.stateless(flow, &req, req.respond(481));
         }
+        if req.method == Method::Prack {
+            return self.on_prack(now, flow, req, key, id);
+        }
         if is_offer(&req.method) {
             let pending_in = call.offer_in.is_some() || (req.method == Method::Invite && phase == Phase::Ringing);
             let pending_out = call.offer_out.is_some() || (req.method == Method::Invite && phase == Phase::Calling);

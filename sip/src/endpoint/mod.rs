@@ -6,6 +6,7 @@
 mod call;
 mod client;
 mod indialog;
+mod reliable;
 mod server;
 mod source;
 mod uac;
@@ -57,7 +58,8 @@ pub struct EndpointConfig {
     pub user_agent: String,
     /// The IP in Via and Contact instead of the flow's local one (a NAT or a container in front of us).
     pub advertised: Option<IpAddr>,
-    /// Option tags that a `Require` may name; others give 420. Default `timer` (RFC 4028), which the phone bridge keeps.
+    /// Option tags that a `Require` may name; others give 420. Default `timer` (RFC 4028), which the
+    /// phone bridge keeps, and `100rel` (RFC 3262).
     pub supported: Vec<String>,
     /// How long an INVITE may stay without a final answer before it is cancelled (ours) or answered 480 (theirs).
     /// Default 180 s, timer C of RFC 3261.
@@ -73,7 +75,7 @@ impl Default for EndpointConfig {
             limits: Limits::default(),
             user_agent: String::new(),
             advertised: None,
-            supported: vec!["timer".to_owned()],
+            supported: vec!["timer".to_owned(), reliable::TAG.to_owned()],
             ring_timeout: Duration::from_secs(180),
             large_over_tcp: false,
         }
@@ -129,6 +131,9 @@ enum Timer {
     CallRing(CallId),
     /// Provisional repeats each minute (section 13.3.1.1).
     CallProvisional(CallId),
+    /// Repeats of a reliable provisional answer, and its end (RFC 3262).
+    Reliable(CallId),
+    ReliableEnd(CallId),
     /// An ended call leaves the table.
     CallGone(CallId),
     /// A re-INVITE after 491.
@@ -245,6 +250,8 @@ impl Endpoint {
                 Timer::CallAck(id) => self.call_no_ack(now, id),
                 Timer::CallRing(id) => self.call_ring_timeout(now, id),
                 Timer::CallProvisional(id) => self.call_repeat_1xx(now, id),
+                Timer::Reliable(id) => self.reliable_repeat(now, id),
+                Timer::ReliableEnd(id) => self.reliable_failed(now, id),
                 Timer::CallGone(id) => self.call_drop(id),
                 Timer::Again(id) => self.call_request_again(now, id),
             }
@@ -435,7 +442,7 @@ impl Endpoint {
 
 /// The methods named in Allow.
 pub(crate) const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, SUBSCRIBE, NOTIFY, UPDATE, REFER";
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, PRACK, SUBSCRIBE, NOTIFY, UPDATE, REFER";
 
 /// `sip:user@address;transport=..`.
 pub(crate) fn contact_uri(own: SocketAddr, transport: crate::Transport, user: &str) -> Uri {

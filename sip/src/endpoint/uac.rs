@@ -6,6 +6,7 @@ use super::{
     ALLOW, CallEvent, CallId, EndReason, Endpoint, Event, Timer,
     call::{Call, MAX_FORKS, Phase},
     client::Owner,
+    reliable,
 };
 use crate::{
     auth::DigestClient,
@@ -18,7 +19,9 @@ use crate::{
 
 impl Endpoint {
     /// Calls a peer. Missing headers are filled in, Contact among them. `creds` answers one 401 or 407 (and serves
-    /// the requests inside the call). Everything else comes as [`Event::Call`].
+    /// the requests inside the call). Everything else comes as [`Event::Call`]. With `Supported: 100rel` the peer may make
+    /// its provisional answers reliable; they get their PRACK here. An INVITE without a body must not offer that: the PRACK
+    /// would have to bring the answer to the peer's offer.
     pub fn invite(
         &mut self,
         now: Instant,
@@ -28,6 +31,9 @@ impl Endpoint {
     ) -> Result<CallId, SipError> {
         if req.method != Method::Invite {
             return Err(SipError::Invalid("a call begins with INVITE"));
+        }
+        if req.body.is_empty() && reliable::offered(&req) {
+            return Err(SipError::Invalid("100rel needs an INVITE with an offer"));
         }
         if self.calls.len() >= self.config.limits.max_calls {
             return Err(SipError::Overloaded("calls"));
@@ -128,7 +134,9 @@ impl Endpoint {
                 None => {}
             }
         }
-        self.emit(Event::Call { call: id, event: CallEvent::Progress(resp) });
+        if self.uac_acknowledge(now, id, &resp) {
+            self.emit(Event::Call { call: id, event: CallEvent::Progress(resp) });
+        }
     }
 
     /// A final answer to the INVITE, or one more 2xx.

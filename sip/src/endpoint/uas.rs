@@ -1,6 +1,6 @@
 //! Calls of peers (RFC 3261 section 13.3).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -48,31 +48,30 @@ impl Endpoint {
         Some((call, call.server?))
     }
 
-    /// Sends 180, 183 or another 1xx, with early media where there is a body. It is repeated each minute.
+    /// Sends 180, 183 or another 1xx, with early media where there is a body. It is repeated each minute; reliably (RFC 3262)
+    /// where the peer requires it, or supports it and there is a body: without a PRACK the call ends after 64*T1.
     pub fn provisional(&mut self, now: Instant, id: CallId, code: u16, body: Option<(&str, Bytes)>, extra: &Headers) {
         let Some((call, tx)) = self.ringing(id) else { return };
         let mut resp = call.invite.respond(code.clamp(101, 199));
         resp.headers.set("Contact", &call.contact);
         put_body(&mut resp, body);
         put_extra(&mut resp, extra);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.provisional = Some(resp.clone());
-        }
-        self.server_send(tx, resp, Some(now));
-        self.timers.set(Timer::CallProvisional(id), now + Duration::from_secs(60));
+        self.uas_progress(now, id, tx, resp);
     }
 
     pub(super) fn call_repeat_1xx(&mut self, now: Instant, id: CallId) {
         let Some((call, tx)) = self.ringing(id) else { return };
         if let Some(resp) = call.provisional.clone() {
-            self.server_send(tx, resp, Some(now));
-            self.timers.set(Timer::CallProvisional(id), now + Duration::from_secs(60));
+            self.uas_progress(now, id, tx, resp);
         }
     }
 
     /// Answers 200. It is repeated until the ACK ([`CallEvent::Confirmed`]); after 64*T1 without one the call is
-    /// ended with BYE. An empty `body` is left out.
+    /// ended with BYE. An empty `body` is left out. After a reliable provisional answer with a body it waits for the PRACK.
     pub fn accept(&mut self, now: Instant, id: CallId, content_type: &str, body: Bytes, extra: &Headers) {
+        if self.ringing(id).is_some() && self.reliable_hold(id, (content_type, &body, extra)) {
+            return;
+        }
         let Some((call, tx)) = self.ringing(id) else { return };
         let mut resp = call.invite.respond(200);
         resp.headers.set("Contact", &call.contact);
@@ -84,6 +83,7 @@ impl Endpoint {
         for t in [Timer::CallRing(id), Timer::CallProvisional(id)] {
             self.timers.cancel(t);
         }
+        self.reliable_stop(id);
         if let Some(call) = self.calls.get_mut(&id) {
             call.phase = Phase::Live;
             call.provisional = None;
