@@ -39,6 +39,11 @@ pub trait Credentials: Send + Sync {
     fn secret(&self, kind: AccountKind, user: &str) -> Option<Secret>;
     /// Name to show for a phone account.
     fn display_name(&self, kind: AccountKind, user: &str) -> Option<String>;
+    /// Where a phone account's calls go when it cannot take them.
+    fn forwards(&self, user: &str) -> crate::Forwards {
+        let _ = user;
+        crate::Forwards::default()
+    }
 }
 
 /// What the hall hands to each bridge.
@@ -134,6 +139,10 @@ pub trait Bridge: Send + Sync + 'static {
         Vec::new()
     }
     fn health(&self) -> BridgeHealth;
+    /// Its telephone calls; none where this world knows no such thing.
+    fn calls(&self) -> Option<&crate::CallLog> {
+        None
+    }
     /// Its devices' own recordings; none where this world knows no such thing.
     fn history(&self) -> Option<&dyn crate::History> {
         None

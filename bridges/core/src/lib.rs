@@ -5,6 +5,7 @@
 //! and members of conferences through [`Rooms`]. It takes [`Command`]s. No bridge knows another.
 
 mod bridge;
+mod calls;
 pub mod capture;
 mod device;
 mod history;
@@ -17,6 +18,9 @@ mod snapshot;
 mod supervise;
 
 pub use bridge::{AccountKind, BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, Credentials, Secret};
+pub use calls::{
+    CallDirection, CallEndedBy, CallEntry, CallLeg, CallLog, CallParty, CallRecord, CallState, Forwards, LiveCall,
+};
 pub use capture::{Capture, CaptureLimits, Captures};
 pub use device::{Channel, ChannelId, ChannelKind, Device, DeviceId, DeviceKind, Timestamp};
 pub use history::{

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_core::{Fault, Link, Seat, SeatCommand, SeatReport, Text};
+use bridge_core::{
+    CallDirection, CallEndedBy, CallEntry, CallState, Fault, Link, Seat, SeatCommand, SeatReport, Text, Whose,
+};
 use bytes::Bytes;
 use media_core::sdp::Sdp;
 use media_core::{Codec, dtmf};
@@ -22,6 +24,8 @@ use crate::session_timer::{Due, MIN_SE, SessionTimer};
 
 const TICK: Duration = Duration::from_millis(20);
 const QUALITY_EVERY: Duration = Duration::from_secs(2);
+/// How often the table of live calls is brought up to date.
+const BOOKS_EVERY: Duration = Duration::from_secs(1);
 /// How long the farewell tone may last before the call is ended anyway.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -31,6 +35,8 @@ pub(crate) struct Caller {
     /// What wrong PINs are counted by.
     pub id: String,
     pub name: String,
+    /// The account, for the books.
+    pub number: String,
 }
 
 /// Why a call ended.
@@ -49,6 +55,14 @@ impl End {
         match self {
             End::Left(_) => "ended",
             End::Failed(fault) => fault.code,
+        }
+    }
+
+    /// The same for the books.
+    pub fn words(&self) -> (&'static str, Text) {
+        match self {
+            End::Left(text) => ("ended", text.clone()),
+            End::Failed(fault) => (fault.code, Text::new(&fault.zh, &fault.en)),
         }
     }
 }
@@ -89,6 +103,9 @@ pub(crate) struct Standing {
     /// What the seat was told last.
     held: bool,
     next_quality: Instant,
+    next_books: Instant,
+    /// The call's line in the books.
+    entry: CallEntry,
 }
 
 impl Standing {
@@ -99,7 +116,9 @@ impl Standing {
         caller: Caller,
         timer: Option<SessionTimer>,
         peer: &Headers,
+        entry: CallEntry,
     ) -> Self {
+        entry.answered();
         Standing {
             shared,
             call,
@@ -115,6 +134,8 @@ impl Standing {
             byed: false,
             held: false,
             next_quality: Instant::now() + QUALITY_EVERY,
+            next_books: Instant::now(),
+            entry,
         }
     }
 
@@ -155,6 +176,7 @@ impl Standing {
         let mut control = vec![0u8; 1500];
         let mut tick = tokio::time::Instant::now() + TICK;
         let shutdown = self.shared.ctx.shutdown.clone();
+        let ordered = self.entry.ordered();
         loop {
             let wake = self.leg.next_timeout().map_or(tick, |at| tick.min(at.into()));
             let Standing { call, leg, stage, refresh, end, .. } = &mut self;
@@ -201,6 +223,9 @@ impl Standing {
                         self.on_tick(now).await;
                     }
                 }
+                () = ordered.cancelled(), if end.is_none() => {
+                    self.hang_up(End::Left(Text::new("值班员强拆", "released by an operator")));
+                }
                 () = shutdown.cancelled(), if end.is_none() => {
                     self.hang_up(End::fault(Reason::ShuttingDown));
                 }
@@ -208,8 +233,20 @@ impl Standing {
         }
     }
 
-    async fn finish(self, end: End) -> End {
-        let end = self.end.unwrap_or(end);
+    async fn finish(mut self, end: End) -> End {
+        let ordered = self.end.take();
+        let ours = ordered.is_some();
+        let end = ordered.unwrap_or(end);
+        let legs = vec![self.leg.account(&self.caller.number)];
+        self.entry.update(|c| c.legs = legs);
+        let (code, words) = end.words();
+        let by = match &end {
+            // Not an order of ours: the path to the phone broke.
+            End::Failed(fault) if fault.whose == Whose::Peer || fault.whose == Whose::Device => CallEndedBy::Network,
+            End::Left(_) if !ours => self.phone_end(),
+            _ => CallEndedBy::Gateway,
+        };
+        self.entry.finish(by, code, words);
         if let Stage::Seated { seat, .. } = &self.stage {
             let report = match &end {
                 End::Left(text) => SeatReport::Left(text.clone()),
@@ -218,6 +255,17 @@ impl Standing {
             seat.report(report).await;
         }
         end
+    }
+
+    /// Which end of the call the phone is.
+    fn phone_end(&self) -> CallEndedBy {
+        let mut by = CallEndedBy::Caller;
+        self.entry.update(|c| {
+            if c.direction == CallDirection::Out {
+                by = CallEndedBy::Callee;
+            }
+        });
+        by
     }
 
     /// Ends the call; the first reason counts.
@@ -300,6 +348,15 @@ impl Standing {
             }
         }
         let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
+        if now >= self.next_books {
+            self.next_books = now + BOOKS_EVERY;
+            let leg = self.leg.account(&self.caller.number);
+            let held = self.held;
+            self.entry.update(|c| {
+                c.legs = vec![leg];
+                c.state = if held { CallState::Held } else { CallState::Talking };
+            });
+        }
         if self.end.is_none() && self.leg.silent_for(now).is_some_and(|s| s >= timeout) {
             self.hang_up(End::fault(Reason::MediaTimeout));
         }

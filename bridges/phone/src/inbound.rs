@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bridge_core::{AccountKind, Fault, Link};
+use bridge_core::{AccountKind, CallDirection, CallEndedBy, CallParty, Fault, Link, Text};
 use sip::{Call, Flow, Headers, Request, Target};
 
 use crate::accounts::Who;
+use crate::b2b;
 use crate::call::{Caller, End, Standing, open_leg, sdp_body};
 use crate::faults::Reason;
 use crate::phone::Shared;
@@ -28,6 +29,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
     let Some(place) = shared.place(&caller.id) else {
         return reject(&shared, &call, &request, &Reason::Limit.fault(), 486);
     };
+    // Who has no account may call conferences only: nobody uses us as a way to our phones unproven.
+    if !shared.ctx.rooms.exists(&number)
+        && let Who::Account(user) = &who
+        && let Some(callee) = b2b::party(&shared, &number)
+    {
+        let caller = CallParty::new(user, &caller.name);
+        return b2b::serve(shared, b2b::Incoming { call, flow, request, caller, callee }, place).await;
+    }
+    let entry = shared.log.begin(
+        format!("{:016x}", rand::random::<u64>()),
+        CallDirection::In,
+        CallParty::new(&caller.number, &caller.name),
+        CallParty::new(&number, ""),
+    );
     match admit(&shared, &call, &flow, &request, &caller, &number).await {
         Ok((leg, timer, offer, seat)) => {
             tracing::info!(
@@ -36,7 +51,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
                 call_id = request.call_id().unwrap_or(""),
                 "a phone calls a conference"
             );
-            let mut standing = Standing::new(shared.clone(), call, leg, caller.clone(), timer, &request.headers);
+            let mut standing = Standing::new(shared.clone(), call, leg, caller.clone(), timer, &request.headers, entry);
             if let Some(offer) = offer {
                 standing.await_answer(offer);
             }
@@ -53,6 +68,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
         Err((fault, code)) => {
             // Given back before the answer: the caller's next try may follow it at once.
             drop(place);
+            entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
             reject(&shared, &call, &request, &fault, code);
         }
     }
@@ -111,13 +127,14 @@ fn caller(shared: &Shared, who: &Who, request: &Request, flow: &Flow) -> Caller 
     match who {
         Who::Account(user) => {
             let name = shared.ctx.credentials.display_name(AccountKind::Phone, user).unwrap_or_else(|| user.clone());
-            Caller { id: format!("{}:{user}", crate::NAME), name }
+            Caller { id: format!("{}:{user}", crate::NAME), name, number: user.clone() }
         }
         Who::Guest => {
             let shown: String = from.display.unwrap_or_else(|| from.uri.user().to_owned());
             let shown: String = shown.chars().filter(|c| !c.is_control()).take(40).collect();
             let name = if shown.is_empty() { flow.peer.ip().to_string() } else { shown };
-            Caller { id: format!("guest:{}", flow.peer.ip()), name }
+            // What a guest says of himself is not proven: the address is.
+            Caller { id: format!("guest:{}", flow.peer.ip()), name, number: flow.peer.ip().to_string() }
         }
     }
 }

@@ -418,6 +418,18 @@ impl Leg {
         (percent, jitter)
     }
 
+    /// What was received of the phone, for the books.
+    pub fn account(&self, number: &str) -> bridge_core::CallLeg {
+        let (packets, lost) = self.reception.totals();
+        let jitter_ms = self.reception.jitter_ms(CLOCK);
+        let codec = self.voice_in.name().to_owned();
+        let expected = packets + lost;
+        let loss = if expected == 0 { 0.0 } else { lost as f32 * 100.0 / expected as f32 };
+        let mos = (packets > 0).then(|| crate::mos::estimate(&codec, loss, jitter_ms));
+        let sent = u64::from(self.out.packets);
+        bridge_core::CallLeg { number: number.to_owned(), codec, packets, lost, sent, jitter_ms, mos }
+    }
+
     /// When `drain` has something to do again.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.reorder.next_timeout()

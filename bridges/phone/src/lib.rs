@@ -6,8 +6,10 @@
 //! - [`claims`] says which requests of the shared SIP endpoint are this bridge's.
 //! - `accounts`: who is registered where, and the devices in the hall's table.
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
+//! - `b2b`: phone to phone, with forking, forwards and relayed sound.
 
 mod accounts;
+mod b2b;
 mod call;
 mod claims;
 mod config;
@@ -15,6 +17,7 @@ mod faults;
 mod inbound;
 mod leg;
 mod metrics;
+mod mos;
 mod outbound;
 mod phone;
 mod pin;

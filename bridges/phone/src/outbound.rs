@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::{AccountKind, Fault, Seat, SeatCommand, SeatReport, Text};
+use bridge_core::{
+    AccountKind, CallDirection, CallEndedBy, CallEntry, CallParty, Fault, Seat, SeatCommand, SeatReport, Text,
+};
 use sip::{Call, CallEvent, EndReason, Method, NameAddr, Request, Response, Target, Transport, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::call::{Caller, End, Standing, open_leg, sdp_body};
 use crate::faults::Reason;
+use crate::leg::Leg;
 use crate::phone::{Place, Shared};
 use crate::session_timer::SessionTimer;
 
@@ -65,13 +68,20 @@ enum Branch {
 /// Calls until answered and serves the call to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, callee: Callee, mut seat: Seat, place: Place) {
     let _place = place;
-    let end = match dial(&shared, &callee, &mut seat).await {
+    let entry = shared.log.begin(
+        format!("{:016x}", rand::random::<u64>()),
+        CallDirection::Out,
+        CallParty::new(&seat.number, &seat.name),
+        CallParty::new(&callee.user, &callee.name),
+    );
+    let end = match dial(&shared, &callee, &mut seat, entry).await {
         Ok(standing) => {
             let mut standing = *standing;
             standing.seat(seat).await;
             standing.run().await
         }
         Err(end) => {
+            // The entry of a call that never stood was closed by `dial`.
             seat.report(match &end {
                 End::Left(text) => SeatReport::Left(text.clone()),
                 End::Failed(fault) => SeatReport::Failed(fault.clone()),
@@ -86,7 +96,33 @@ pub(crate) async fn serve(shared: Arc<Shared>, callee: Callee, mut seat: Seat, p
     shared.ended("out", end.outcome());
 }
 
-async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat) -> Result<Box<Standing>, End> {
+async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat, entry: CallEntry) -> Result<Box<Standing>, End> {
+    match ring(shared, callee, seat, &entry).await {
+        Ok((call, leg, response)) => {
+            let timer = SessionTimer::of_response(&response.headers, std::time::Instant::now());
+            let caller = Caller {
+                id: format!("{}:{}", crate::NAME, callee.user),
+                name: callee.name.clone(),
+                number: callee.user.clone(),
+            };
+            Ok(Box::new(Standing::new(shared.clone(), call, leg, caller, timer, &response.headers, entry)))
+        }
+        Err(end) => {
+            let (code, words) = end.words();
+            let by = if matches!(code, "busy" | "declined") { CallEndedBy::Callee } else { CallEndedBy::Gateway };
+            entry.finish(by, if code == "ended" { "cancelled" } else { code }, words);
+            Err(end)
+        }
+    }
+}
+
+/// Rings all contacts until one answers.
+async fn ring(
+    shared: &Arc<Shared>,
+    callee: &Callee,
+    seat: &mut Seat,
+    entry: &CallEntry,
+) -> Result<(Call, Leg, Response), End> {
     let Some((first, _)) = callee.targets.first() else { return Err(End::fault(Reason::NotRegistered)) };
     let mut leg = open_leg(shared, first, &seat.member.0, &callee.name).map_err(End::fault)?;
     let (offer, text) = leg.offer();
@@ -99,6 +135,7 @@ async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat) -> Result<
     drop(tell);
     let deadline = tokio::time::sleep(Duration::from_secs(u64::from(shared.config.ring_timeout)));
     tokio::pin!(deadline);
+    let ordered = entry.ordered();
     let mut open = callee.targets.len();
     let mut rang = false;
     let mut worst: Option<Fault> = None;
@@ -118,11 +155,15 @@ async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat) -> Result<
             () = &mut deadline => {
                 return Err(End::fault(if rang { Reason::NoAnswer } else { Reason::Unreachable }));
             }
+            () = ordered.cancelled() => {
+                return Err(End::Left(Text::new("值班员强拆", "released by an operator")));
+            }
             () = shared.ctx.shutdown.cancelled() => return Err(End::fault(Reason::ShuttingDown)),
         };
         match event {
             Some(Branch::Ringing) if !rang => {
                 rang = true;
+                entry.ringing();
                 seat.report(SeatReport::Ringing).await;
             }
             Some(Branch::Ringing) => {}
@@ -143,9 +184,7 @@ async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat) -> Result<
                     call.bye();
                     return Err(End::Failed(Reason::NoCodec.with(error)));
                 }
-                let timer = SessionTimer::of_response(&response.headers, std::time::Instant::now());
-                let caller = Caller { id: format!("{}:{}", crate::NAME, callee.user), name: callee.name.clone() };
-                return Ok(Box::new(Standing::new(shared.clone(), call, leg, caller, timer, &response.headers)));
+                return Ok((call, leg, response));
             }
             None => return Err(worst.map_or_else(|| End::fault(Reason::CallFailed), End::Failed)),
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, DeviceId, Fault, Text};
+use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, CallLog, Command, DeviceId, Fault, Text};
 use sip::{Flow, Incoming, Method, Request, Response, TxId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub config: Config,
     pub accounts: Accounts,
     pub metrics: Option<Metrics>,
+    /// All calls: live ones and the records of those that ended.
+    pub log: CallLog,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -98,6 +100,7 @@ impl Phone {
             ctx,
             config,
             metrics,
+            log: CallLog::default(),
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });
@@ -202,6 +205,10 @@ impl Bridge for Phone {
                 }
             }
         })
+    }
+
+    fn calls(&self) -> Option<&CallLog> {
+        Some(&self.shared.log)
     }
 
     fn health(&self) -> BridgeHealth {

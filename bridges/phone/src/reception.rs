@@ -19,12 +19,14 @@ pub(crate) struct Reception {
     at_quality: (u64, u64),
     /// Middle of the last sender report's NTP time and its arrival.
     sender_report: Option<(u32, Instant)>,
+    /// Received and lost of earlier SSRCs.
+    past: (u64, u64),
 }
 
 impl Reception {
     pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: u32, clock: u32, voice: bool, now: Instant) {
         if self.received == 0 || self.ssrc != ssrc {
-            *self = Reception { ssrc, ..Reception::default() };
+            *self = Reception { ssrc, past: self.totals(), ..Reception::default() };
             self.first = self.seq.extend(sequence);
         } else {
             self.seq.extend(sequence);
@@ -46,6 +48,16 @@ impl Reception {
 
     fn expected(&self) -> u64 {
         self.seq.highest().map_or(0, |h| h.saturating_sub(self.first) + 1)
+    }
+
+    /// Packets received and packets that did not come, since the beginning and over all SSRCs.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.past.0 + self.received, self.past.1 + self.expected().saturating_sub(self.received))
+    }
+
+    /// The present jitter in milliseconds.
+    pub fn jitter_ms(&self, clock: u32) -> f32 {
+        (self.jitter * 1000.0 / f64::from(clock.max(1))) as f32
     }
 
     pub fn sender_report(&mut self, ntp: u64, now: Instant) {
@@ -86,7 +98,7 @@ impl Reception {
         self.at_quality = (expected, self.received);
         let lost = d_expected.saturating_sub(d_received);
         let percent = if d_expected == 0 { 0.0 } else { lost as f32 * 100.0 / d_expected as f32 };
-        (percent, lost, (self.jitter * 1000.0 / f64::from(clock.max(1))) as f32)
+        (percent, lost, self.jitter_ms(clock))
     }
 }
 

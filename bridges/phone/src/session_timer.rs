@@ -78,6 +78,11 @@ impl SessionTimer {
         self.sent = false;
     }
 
+    /// The refresh could not be sent now: it is due again at once.
+    pub fn again(&mut self) {
+        self.sent = false;
+    }
+
     pub fn due(&mut self, now: Instant) -> Due {
         let since = now.saturating_duration_since(self.last);
         if self.ours {

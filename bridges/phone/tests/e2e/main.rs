@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod b2b;
 mod baresip;
 mod calls;
 mod gateway;
 mod raw;
 mod signal;
 mod signalling;
+mod sipp;

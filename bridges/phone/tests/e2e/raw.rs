@@ -16,6 +16,8 @@ pub struct Raw {
     pub user: String,
     pub gateway: SocketAddr,
     pub rtp: UdpSocket,
+    /// Calls from the gateway.
+    pub incoming: tokio::sync::mpsc::Receiver<sip::Incoming>,
     stop: CancellationToken,
     sequence: u16,
     timestamp: u32,
@@ -29,15 +31,16 @@ impl Drop for Raw {
 
 impl Raw {
     pub async fn start(user: &str, port: u16, gateway: u16) -> Raw {
-        let (service, sip) =
+        let (mut service, sip) =
             sip::Service::bind(sip::ServiceConfig { udp: vec![([127, 0, 0, 1], port).into()], ..Default::default() })
                 .await
                 .unwrap();
+        let incoming = service.claim("raw", |request: &Request, _: &sip::Flow| request.method == Method::Invite);
         let stop = CancellationToken::new();
         tokio::spawn(service.run(stop.clone()));
         let rtp = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
         let gateway = ([127, 0, 0, 1], gateway).into();
-        Raw { sip, user: user.to_owned(), gateway, rtp, stop, sequence: 1, timestamp: 1000 }
+        Raw { sip, user: user.to_owned(), gateway, rtp, incoming, stop, sequence: 1, timestamp: 1000 }
     }
 
     fn target(&self) -> Target {
@@ -77,6 +80,14 @@ impl Raw {
         match password {
             Some(p) => self.sip.invite_as(self.target(), request, DigestClient::new(&self.user, p)).await.unwrap(),
             None => self.sip.invite(self.target(), request).await.unwrap(),
+        }
+    }
+
+    /// The next call from the gateway.
+    pub async fn called(&mut self) -> (Call, Request) {
+        match tokio::time::timeout(Duration::from_secs(5), self.incoming.recv()).await.unwrap().unwrap() {
+            sip::Incoming::Invite { call, request, .. } => (call, request),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -1,0 +1,406 @@
+//! Phone to phone: a back-to-back user agent (RFC 3261 6). Each phone talks to us alone, in a dialog of its own; between the
+//! two dialogs pass only numbers, names, filtered SDP and sound.
+//!
+//! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
+
+mod relay;
+mod ring;
+mod sdp;
+mod standing;
+mod transfer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallParty, Fault, Text};
+use sip::{Call, CallEvent, EndReason, Flow, Headers, Request, Response, Target};
+use tokio::time::Instant as TokioInstant;
+
+use self::relay::{End as MediaEnd, Relay};
+use self::ring::{Fork, Refused, Ring, Ringing};
+use self::sdp::{Described, Local};
+use self::standing::{Side, Standing};
+use crate::call::{media_address, sdp_body};
+use crate::faults::Reason;
+use crate::phone::{Place, Shared};
+use crate::session_timer::{MIN_SE, SessionTimer};
+
+pub(crate) use ring::party;
+
+/// Forwards that one call follows; more is a loop.
+const MOST_HOPS: usize = 5;
+
+/// How a call ended, for the books.
+pub(crate) struct Over {
+    pub by: CallEndedBy,
+    pub code: &'static str,
+    pub words: Text,
+}
+
+impl Over {
+    fn fault(by: CallEndedBy, fault: &Fault) -> Over {
+        Over { by, code: fault.code, words: Text::new(&fault.zh, &fault.en) }
+    }
+
+    fn cancelled() -> Over {
+        Over {
+            by: CallEndedBy::Caller, code: "cancelled", words: Text::new("主叫取消呼叫", "the caller gave up")
+        }
+    }
+
+    fn ordered() -> Over {
+        Over {
+            by: CallEndedBy::Gateway, code: "hung_up", words: Text::new("值班员强拆", "released by an operator")
+        }
+    }
+}
+
+/// An INVITE of a phone for the number of another account.
+pub(crate) struct Incoming {
+    pub call: Call,
+    pub flow: Flow,
+    pub request: Request,
+    /// The account that proved itself.
+    pub caller: CallParty,
+    pub callee: CallParty,
+}
+
+/// Serves a call between two phones to its end.
+pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
+    let id = format!("{:016x}", rand::random::<u64>());
+    let entry = shared.log.begin(id, CallDirection::Between, incoming.caller.clone(), incoming.callee.clone());
+    let (caller, number) = (incoming.caller.number.clone(), incoming.callee.number.clone());
+    tracing::info!(caller, number, call_id = incoming.request.call_id().unwrap_or(""), "a phone calls a phone");
+    let over = run(&shared, incoming, &entry).await;
+    drop(place);
+    if over.code != "ended" {
+        tracing::info!(caller, number, code = over.code, why = %over.words.en, "a call between phones ended");
+    }
+    shared.ended("between", over.code);
+    entry.finish(over.by, over.code, over.words);
+}
+
+/// The answer to the caller for a reason, and what else it says.
+fn refuse(call: &Call, request: &Request, fault: &Fault, code: u16, warning: Option<&str>) {
+    let mut response = request.respond(code);
+    // RFC 3326: what the phone cannot know by the code alone.
+    response.headers.push("Reason", format!("SIP;cause={code};text=\"{}\"", fault.code));
+    if let Some(warning) = warning {
+        response.headers.push("Warning", warning);
+    }
+    match code {
+        422 => response.headers.push("Min-SE", MIN_SE.to_string()),
+        503 => response.headers.push("Retry-After", "10"),
+        _ => {}
+    }
+    call.reject_with(response);
+}
+
+/// The SIP code that a caller gets when the phone he dialled does not take the call.
+fn code_for(fault: &Fault) -> u16 {
+    match fault.code {
+        "unknown_number" => 404,
+        "busy" | "call_limit" => 486,
+        "declined" => 603,
+        "no_codec" => 488,
+        "no_media_port" | "shutting_down" => 503,
+        // Not registered, no answer, unreachable: it may be there later.
+        _ => 480,
+    }
+}
+
+async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Over {
+    let Incoming { mut call, flow, request, caller, callee } = incoming;
+    let failed = |call: &Call, fault: Fault, code: u16, warning: Option<&str>| {
+        refuse(call, &request, &fault, code, warning);
+        Over::fault(CallEndedBy::Gateway, &fault)
+    };
+    let Ok(timer) = SessionTimer::of_request(&request, Instant::now()) else {
+        return failed(&call, Reason::CallFailed.with("Session-Expires"), 422, None);
+    };
+    let offered = match request.body.is_empty() {
+        true => None,
+        false => match Described::read(&request.body) {
+            Ok(described) => Some(described),
+            Err(refusal) => {
+                let reason = refusal.reason();
+                return failed(&call, reason.fault(), reason.sip_code(), Some(refusal.warning()));
+            }
+        },
+    };
+    let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
+        return failed(&call, Reason::NoMediaPort.fault(), 503, None);
+    };
+    let relay = Relay::start([near, far], shared.metrics.clone());
+    if let Some(offered) = &offered {
+        relay.describe(0, MediaEnd::of(offered)).await;
+    }
+    let target = Target::Flow(flow.id);
+    let near = Local { address: media_address(shared, &target), port: relay.port(0) };
+    let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok()).unwrap_or(70);
+    let mut calling = Calling {
+        shared,
+        entry,
+        caller: &caller,
+        flow: &flow,
+        request: &request,
+        offered: offered.as_ref(),
+        relay: &relay,
+        near,
+        hops: hops.saturating_sub(1).min(70),
+        near_origin: media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
+        early: None,
+        told: 0,
+    };
+    let found = calling.find(&mut call, callee).await;
+    let near_origin = calling.near_origin;
+    let answered = match found {
+        Ok(answered) => answered,
+        Err(Gone::Cancelled(over)) => return over,
+        Err(Gone::Refused(fault)) => {
+            // Said by the phone that was called, or by its absence.
+            let by = if matches!(fault.code, "busy" | "declined") { CallEndedBy::Callee } else { CallEndedBy::Gateway };
+            refuse(&call, &request, &fault, code_for(&fault), None);
+            return Over::fault(by, &fault);
+        }
+    };
+    let Answered { call: far_call, response, mut far_side, callee, place } = answered;
+    let _place = place;
+    let described = match Described::read(&response.body) {
+        Ok(described) => described,
+        Err(refusal) => {
+            far_call.bye();
+            return failed(&call, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+        }
+    };
+    // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
+    let (body, near_described) = match &offered {
+        Some(offered) => match sdp::answer(offered, &described, near, described.direction) {
+            Ok(body) => (body, offered.clone()),
+            Err(refusal) => {
+                far_call.bye();
+                return failed(&call, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+            }
+        },
+        None => (sdp::offer(&described, near, None, described.direction), sdp::own()),
+    };
+    relay.describe(1, MediaEnd::of(&described)).await;
+    far_side.timer = SessionTimer::of_response(&response.headers, Instant::now());
+    far_side.peer_updates = allows_update(&response.headers);
+    let mut far_side = far_side.into_side(*far_call, described);
+    far_side.number.clone_from(&callee.number);
+    let mut near_side = Side::new(call, near, near_described);
+    near_side.number.clone_from(&caller.number);
+    near_side.origin = near_origin;
+    near_side.timer = timer;
+    near_side.peer_updates = allows_update(&request.headers);
+    near_side.awaits_answer = offered.is_none();
+    let text = near_side.stamp(body);
+    let mut extra = Headers::new();
+    if let Some(timer) = &timer {
+        timer.answer(&mut extra);
+    }
+    near_side.call.accept("application/sdp", sdp_body(text), extra);
+    entry.update(|c| c.callee = callee.clone());
+    entry.answered();
+    Standing::new(shared.clone(), [near_side, far_side], relay, entry).run().await
+}
+
+fn allows_update(headers: &Headers) -> bool {
+    headers.tokens("Allow").any(|m| m.eq_ignore_ascii_case("UPDATE"))
+}
+
+/// What is known of the far side before its phone answers.
+struct FarSide {
+    local: Local,
+    sent: media_core::sdp::Sdp,
+    origin: media_core::sdp::OriginVersion,
+    timer: Option<SessionTimer>,
+    peer_updates: bool,
+}
+
+impl FarSide {
+    fn into_side(self, call: Call, described: Described) -> Side {
+        let mut side = Side::new(call, self.local, described);
+        side.origin = self.origin;
+        side.sent = Some(self.sent);
+        side.timer = self.timer;
+        side.peer_updates = self.peer_updates;
+        side
+    }
+}
+
+struct Answered {
+    call: Box<Call>,
+    response: Box<Response>,
+    far_side: FarSide,
+    callee: CallParty,
+    place: Place,
+}
+
+/// Why nobody answers.
+enum Gone {
+    /// The call of the caller is over already.
+    Cancelled(Over),
+    Refused(Fault),
+}
+
+/// Looking for somebody who takes the call.
+struct Calling<'a> {
+    shared: &'a Arc<Shared>,
+    entry: &'a CallEntry,
+    caller: &'a CallParty,
+    flow: &'a Flow,
+    request: &'a Request,
+    offered: Option<&'a Described>,
+    relay: &'a Relay,
+    near: Local,
+    hops: u32,
+    /// The `o=` of our side towards the caller, from the first description on.
+    near_origin: media_core::sdp::OriginVersion,
+    /// The contact whose early media the caller hears.
+    early: Option<(usize, String)>,
+    /// The provisional codes that the caller was told, as a set: 180 is bit 0.
+    told: u8,
+}
+
+impl Calling<'_> {
+    /// Rings the callee, and after it whoever its calls are forwarded to.
+    async fn find(&mut self, call: &mut Call, mut callee: CallParty) -> Result<Answered, Gone> {
+        let mut seen: Vec<String> = vec![callee.number.clone()];
+        loop {
+            let forwards = self.shared.ctx.credentials.forwards(&callee.number);
+            let (fault, next) = match self.ring(call, &callee).await? {
+                Ok(answered) => return Ok(answered),
+                Err(refused) => {
+                    let next = match refused.fault.code {
+                        _ if refused.moved.is_some() => refused.moved,
+                        "busy" | "call_limit" => forwards.busy,
+                        "no_answer" => forwards.no_answer,
+                        "not_registered" | "unreachable" | "signalling_lost" => forwards.offline,
+                        _ => None,
+                    };
+                    (refused.fault, next)
+                }
+            };
+            // Only numbers of our own accounts: nothing is relayed to the outside.
+            let Some(next) = next.and_then(|n| party(self.shared, &n)) else { return Err(Gone::Refused(fault)) };
+            if seen.len() > MOST_HOPS || seen.contains(&next.number) {
+                tracing::info!(hops = ?seen, next = next.number, "a chain of forwards ends in itself or is too long");
+                return Err(Gone::Refused(fault));
+            }
+            tracing::info!(from = callee.number, to = next.number, reason = fault.code, "a call is forwarded");
+            seen.push(next.number.clone());
+            call.ring(181, None);
+            self.early = None;
+            self.entry.update(|c| c.callee = next.clone());
+            callee = next;
+        }
+    }
+
+    async fn ring(&mut self, call: &mut Call, callee: &CallParty) -> Result<Result<Answered, Refused>, Gone> {
+        let refused = |fault| Ok(Err(Refused { fault, everywhere: false, moved: None }));
+        let sip = &self.shared.ctx.sip;
+        let mut targets = self.shared.accounts.targets(sip, &callee.number);
+        // A phone that dials its own number reaches the other phones of the account.
+        targets.retain(|(t, _)| *t != Target::Flow(self.flow.id));
+        let Some((first, _)) = targets.first() else {
+            let own = callee.number == self.caller.number;
+            return refused(if own { Reason::Busy.fault() } else { Reason::NotRegistered.with(&callee.number) });
+        };
+        let Some(place) = self.shared.place(&format!("{}:{}", crate::NAME, callee.number)) else {
+            return refused(Reason::Busy.fault());
+        };
+        let local = Local { address: media_address(self.shared, first), port: self.relay.port(1) };
+        let mut origin = media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
+        let own;
+        let from = match self.offered {
+            Some(offered) => offered,
+            None => {
+                own = sdp::own();
+                &own
+            }
+        };
+        let mut sent = sdp::offer(from, local, None, from.direction);
+        origin.stamp(&mut sent, "skybridge", local.address);
+        let ring = Ring { caller: self.caller, callee, targets, hops: self.hops };
+        let mut fork = Fork::start(self.shared, &ring, &sent.to_string());
+        let seconds = Duration::from_secs(u64::from(self.shared.config.ring_timeout));
+        let deadline = TokioInstant::now() + seconds;
+        let ordered = self.entry.ordered();
+        loop {
+            let event = tokio::select! {
+                event = fork.next() => event,
+                event = call.next() => match event {
+                    Some(CallEvent::Request { tx, request }) => {
+                        call.respond(tx, ring::early(&request));
+                        continue;
+                    }
+                    Some(CallEvent::Ended(reason)) => return Err(Gone::Cancelled(caller_gone(&reason))),
+                    None => return Err(Gone::Cancelled(Over::cancelled())),
+                    Some(_) => continue,
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    let rang = self.told != 0;
+                    return refused(if rang { Reason::NoAnswer.fault() } else { Reason::Unreachable.fault() });
+                }
+                () = ordered.cancelled() => {
+                    refuse(call, self.request, &Reason::CallFailed.fault(), 480, None);
+                    return Err(Gone::Cancelled(Over::ordered()));
+                }
+                () = self.shared.ctx.shutdown.cancelled() => return Err(Gone::Refused(Reason::ShuttingDown.fault())),
+            };
+            match event {
+                Ringing::Progress { branch, code, response } => self.progress(call, branch, code, &response).await,
+                Ringing::Failed(why) => return Ok(Err(why)),
+                Ringing::Answered { call, response } => {
+                    let far_side = FarSide { local, sent, origin, timer: None, peer_updates: false };
+                    return Ok(Ok(Answered { call, response, far_side, callee: callee.clone(), place }));
+                }
+            }
+        }
+    }
+
+    /// Tells the caller that it rings; sound before the answer (183, or 180 with SDP) comes from one contact only.
+    async fn progress(&mut self, call: &Call, branch: usize, code: u16, response: &Response) {
+        if code != 183 {
+            self.entry.ringing();
+        }
+        if let Some(offered) = self.offered
+            && !response.body.is_empty()
+            && self.early.as_ref().is_none_or(|(b, _)| *b == branch)
+            && let Ok(described) = Described::read(&response.body)
+            && let Ok(mut body) = sdp::answer(offered, &described, self.near, described.direction)
+        {
+            let text = match &self.early {
+                Some((_, text)) => text.clone(),
+                None => {
+                    self.near_origin.stamp(&mut body, "skybridge", self.near.address);
+                    body.to_string()
+                }
+            };
+            self.relay.describe(1, MediaEnd::of(&described)).await;
+            self.early = Some((branch, text.clone()));
+            self.told |= 1;
+            return call.ring(code, Some(("application/sdp", sdp_body(text))));
+        }
+        let bit = match code {
+            180 => 1,
+            182 => 2,
+            183 => 4,
+            _ => return,
+        };
+        if self.told & bit == 0 {
+            self.told |= bit;
+            call.ring(code, None);
+        }
+    }
+}
+
+fn caller_gone(reason: &EndReason) -> Over {
+    match reason {
+        EndReason::Cancelled | EndReason::Bye(_) => Over::cancelled(),
+        EndReason::FlowClosed => Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault()),
+        _ => Over::fault(CallEndedBy::Network, &Reason::CallFailed.fault()),
+    }
+}

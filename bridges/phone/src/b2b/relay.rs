@@ -1,0 +1,464 @@
+//! The sound of a call between two phones: RTP and RTCP passed on as they are, packet by packet, without decoding. Only A-law
+//! and mu-law are turned into each other, where the phones have no other codec in common.
+//!
+//! One task a call owns both pairs of ports. What a wake-up finds is read with one system call, written with one, and
+//! allocates nothing: the buffers belong to the thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use media_core::g711;
+use media_core::rtp::{RtpPacket, is_rtcp};
+use media_net::{Batch, BatchSender, RtpPair};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::sdp::Described;
+use crate::metrics::Metrics;
+use crate::reception::Reception;
+
+/// How long after a description another source than the described one may be learned.
+const LEARN: Duration = Duration::from_secs(5);
+/// Silence after which the same host and SSRC may send from another port (a NAT that moved).
+const MOVE_AFTER: Duration = Duration::from_secs(1);
+/// Batches taken at one wake-up, so that a flood on one leg does not starve the other.
+const BATCHES: usize = 4;
+const COMFORT_NOISE: u8 = 13;
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+
+struct Scratch {
+    batch: Batch,
+    sender: BatchSender,
+    control: [u8; 2048],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { batch: Batch::new(), sender: BatchSender::new(), control: [0; 2048] });
+}
+
+/// [0] turns mu-law into A-law, [1] the other way.
+static LAWS: LazyLock<[[u8; 256]; 2]> = LazyLock::new(|| {
+    let mut tables = [[0u8; 256]; 2];
+    for byte in 0..=255u8 {
+        tables[0][usize::from(byte)] = g711::alaw_encode(g711::ulaw_decode(byte));
+        tables[1][usize::from(byte)] = g711::ulaw_encode(g711::alaw_decode(byte));
+    }
+    tables
+});
+
+/// What one phone described, as far as the relay needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    rtp: Option<SocketAddr>,
+    rtcp: Option<SocketAddr>,
+    numbers: u128,
+    clock: u32,
+    /// It wants to hear.
+    hears: bool,
+}
+
+impl End {
+    pub fn of(described: &Described) -> End {
+        End {
+            rtp: described.rtp,
+            rtcp: described.rtcp,
+            numbers: described.numbers(),
+            clock: described.clock(),
+            hears: described.direction.receives(),
+        }
+    }
+}
+
+/// What came from one phone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub packets: u64,
+    pub lost: u64,
+    pub jitter_ms: f32,
+    /// The number of the newest voice packet.
+    pub payload_type: Option<u8>,
+    /// When anything came last.
+    pub at: Instant,
+    /// Packets written towards this phone.
+    pub sent: u64,
+}
+
+enum Order {
+    Describe(usize, End),
+}
+
+/// The handle to the task. Dropping it ends the relay.
+pub(crate) struct Relay {
+    orders: mpsc::Sender<Order>,
+    heard: watch::Receiver<[Heard; 2]>,
+    task: JoinHandle<()>,
+    ports: [u16; 2],
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    pub fn start(pairs: [RtpPair; 2], metrics: Option<Metrics>) -> Relay {
+        let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
+        let (orders, queue) = mpsc::channel(16);
+        let now = Instant::now();
+        let nothing = Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0 };
+        let (tell, heard) = watch::channel([nothing; 2]);
+        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), metrics };
+        let task = tokio::spawn(work.run(queue, tell));
+        Relay { orders, heard, task, ports }
+    }
+
+    /// Our RTP port towards this phone.
+    pub fn port(&self, side: usize) -> u16 {
+        self.ports.get(side).copied().unwrap_or(0)
+    }
+
+    /// This phone described itself, or did so anew.
+    pub async fn describe(&self, side: usize, end: End) {
+        let _ = self.orders.send(Order::Describe(side, end)).await;
+    }
+
+    pub fn heard(&self) -> [Heard; 2] {
+        *self.heard.borrow()
+    }
+}
+
+struct Leg {
+    pair: RtpPair,
+    end: Option<End>,
+    source: Option<SocketAddr>,
+    ssrc: u32,
+    rtcp_source: Option<SocketAddr>,
+    learn_until: Instant,
+    reception: Reception,
+    heard: Instant,
+    payload_type: Option<u8>,
+    sent: u64,
+}
+
+impl Leg {
+    fn new(pair: RtpPair, now: Instant) -> Leg {
+        Leg {
+            pair,
+            end: None,
+            source: None,
+            ssrc: 0,
+            rtcp_source: None,
+            learn_until: now,
+            reception: Reception::default(),
+            heard: now,
+            payload_type: None,
+            sent: 0,
+        }
+    }
+
+    fn describe(&mut self, end: End, now: Instant) {
+        // A phone that only changes its direction keeps the address that was learned.
+        if self.end.is_none_or(|old| old.rtp != end.rtp) {
+            self.source = None;
+            self.rtcp_source = None;
+            self.learn_until = now + LEARN;
+        }
+        self.heard = now;
+        self.end = Some(end);
+    }
+
+    /// Whether a packet from here belongs to the call. The first source is learned; later only the described address, or the
+    /// same host and SSRC after a silence, may take over.
+    fn accepts(&mut self, from: SocketAddr, ssrc: u32, now: Instant) -> bool {
+        let described = self.end.and_then(|e| e.rtp);
+        match self.source {
+            Some(source) if source == from => {
+                self.ssrc = ssrc;
+                return true;
+            }
+            Some(source) => {
+                let moved = source.ip() == from.ip()
+                    && ssrc == self.ssrc
+                    && now.saturating_duration_since(self.heard) >= MOVE_AFTER;
+                if !(moved || now < self.learn_until && described == Some(from)) {
+                    return false;
+                }
+            }
+            None if now < self.learn_until => {}
+            None if described.is_some_and(|d| d.ip() == from.ip()) => {}
+            None => return false,
+        }
+        self.source = Some(from);
+        self.ssrc = ssrc;
+        true
+    }
+
+    fn rtp_to(&self) -> Option<SocketAddr> {
+        let end = self.end?;
+        // No address and no source: held by 0.0.0.0, or nothing said yet.
+        end.rtp.and(self.source).or(end.rtp)
+    }
+
+    fn rtcp_to(&self) -> Option<SocketAddr> {
+        let end = self.end?;
+        let beside = |a: SocketAddr| SocketAddr::new(a.ip(), a.port().saturating_add(1));
+        match (self.rtcp_source, self.source) {
+            (Some(known), _) => Some(known),
+            (None, Some(source)) if Some(source) != end.rtp => Some(beside(source)),
+            _ => end.rtcp,
+        }
+    }
+}
+
+struct Work {
+    legs: [Leg; 2],
+    metrics: Option<Metrics>,
+}
+
+impl Work {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, tell: watch::Sender<[Heard; 2]>) {
+        let mut tick = tokio::time::interval(PUBLISH_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let [a, b] = &self.legs;
+            let done = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Describe(side, end)) => {
+                        if let Some(leg) = self.legs.get_mut(side) {
+                            leg.describe(end, Instant::now());
+                        }
+                        Ok(())
+                    }
+                    None => return,
+                },
+                ready = a.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(0)),
+                ready = b.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(1)),
+                ready = a.pair.rtcp.readable() => ready.map(|()| self.pump_control(0)),
+                ready = b.pair.rtcp.readable() => ready.map(|()| self.pump_control(1)),
+                _ = tick.tick() => {
+                    let _ = tell.send(self.heard());
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                tracing::debug!(%error, "receiving sound");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    fn heard(&self) -> [Heard; 2] {
+        [&self.legs[0], &self.legs[1]].map(|leg| {
+            let (packets, lost) = leg.reception.totals();
+            Heard {
+                packets,
+                lost,
+                jitter_ms: leg.reception.jitter_ms(leg.end.map_or(8000, |e| e.clock)),
+                payload_type: leg.payload_type,
+                at: leg.heard,
+                sent: leg.sent,
+            }
+        })
+    }
+
+    /// Passes on what lies at a phone's RTP port.
+    fn pump(&mut self, side: usize) -> io::Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { batch, sender, .. } = scratch;
+            let [a, b] = &mut self.legs;
+            let (from, to) = if side == 0 { (a, b) } else { (b, a) };
+            for _ in 0..BATCHES {
+                let taken = match from.pair.rtp.try_recv(batch) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => n as u64,
+                    // The ICMP answer to an earlier packet.
+                    Err(e) if is_icmp(&e) => continue,
+                    Err(e) => return Err(e),
+                };
+                let now = Instant::now();
+                let mut bad = batch.cut() as u64;
+                let mut reports = false;
+                for (data, source) in batch.iter() {
+                    if is_rtcp(data) {
+                        reports |= pass_control(from, to, data, source, now, sender);
+                    } else if !pass(from, to, data, source, now, sender) {
+                        bad += 1;
+                    }
+                }
+                // Reports on the RTP port (rtcp-mux was not agreed, some send so all the same) leave by it as well.
+                let sent = sender.flush(to.pair.rtp.socket()).sent as u64;
+                to.sent += sent;
+                if let Some(m) = &self.metrics {
+                    m.packets_in.inc_by(taken - bad.min(taken));
+                    m.packets_out.inc_by(sent - u64::from(reports).min(sent));
+                    m.bad_packets.inc_by(bad);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn pump_control(&mut self, side: usize) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { sender, control, .. } = scratch;
+            let [a, b] = &mut self.legs;
+            let (from, to) = if side == 0 { (a, b) } else { (b, a) };
+            for _ in 0..BATCHES {
+                match from.pair.rtcp.try_recv_from(control) {
+                    Ok((n, source)) => {
+                        let data = control.get(..n).unwrap_or_default();
+                        if is_rtcp(data) {
+                            pass_control(from, to, data, source, Instant::now(), sender);
+                        }
+                    }
+                    Err(e) if is_icmp(&e) => {}
+                    Err(_) => break,
+                }
+            }
+            sender.flush(&to.pair.rtcp);
+        });
+    }
+}
+
+fn is_icmp(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | Interrupted)
+}
+
+/// One RTP packet of a phone; false when it is none of the call's.
+fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Instant, sender: &mut BatchSender) -> bool {
+    let Ok(packet) = RtpPacket::parse(data) else { return false };
+    let number = packet.payload_type;
+    // Before the answer the caller's sound has no place to go; it teaches us the caller's address all the same.
+    let known = to.end.map_or(u128::MAX, |e| e.numbers);
+    let own = from.end.map_or(0, |e| e.numbers);
+    let is = |set: u128| set >> number & 1 == 1;
+    let law = number == 0 || number == 8;
+    if !(is(known) || is(own) || law || number == COMFORT_NOISE) || !from.accepts(source, packet.ssrc, now) {
+        return false;
+    }
+    from.heard = now;
+    let clock = from.end.map_or(8000, |e| e.clock);
+    // Keys keep one time stamp for many packets: that is no jitter.
+    let voice = law || from.payload_type == Some(number) || packet.payload.len() > 4;
+    if voice && number != COMFORT_NOISE {
+        from.payload_type = Some(number);
+    }
+    from.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, clock, voice, now);
+    let Some(end) = to.end.filter(|e| e.hears) else { return true };
+    let Some(target) = to.rtp_to() else { return true };
+    if is(end.numbers) {
+        sender.push_packet(target, data);
+    } else if law && end.numbers >> (8 - number) & 1 == 1 {
+        let Some(table) = LAWS.get(usize::from(number == 8)) else { return true };
+        let until = data.len() - usize::from(packet.padding);
+        let start = until - packet.payload.len();
+        sender.push_with(target, data.len(), |out| {
+            let at = out.len();
+            out.extend_from_slice(data);
+            for byte in out.get_mut(at + start..at + until).unwrap_or_default() {
+                *byte = table[usize::from(*byte)];
+            }
+            if let Some(byte) = out.get_mut(at + 1) {
+                *byte = *byte & 0x80 | (8 - number);
+            }
+        });
+    }
+    true
+}
+
+/// One RTCP packet of a phone: passed on as it is, since SSRCs, sequence numbers and counts are the same on both legs.
+fn pass_control(
+    from: &mut Leg,
+    to: &mut Leg,
+    data: &[u8],
+    source: SocketAddr,
+    now: Instant,
+    sender: &mut BatchSender,
+) -> bool {
+    let host = from.source.or(from.end.and_then(|e| e.rtp)).map(|a| a.ip());
+    if host != Some(source.ip()) {
+        return false;
+    }
+    from.rtcp_source = Some(source);
+    from.heard = now;
+    let Some(target) = to.rtcp_to() else { return false };
+    sender.push_packet(target, data);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use media_core::rtp::RtpHeader;
+    use media_net::PortPool;
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    fn packet(number: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
+        let header =
+            RtpHeader { marker: false, payload_type: number, sequence, timestamp: u32::from(sequence) * 160, ssrc: 7 };
+        let mut out = Vec::new();
+        header.write(&mut out, &[payload]);
+        out
+    }
+
+    fn described(port: u16, formats: &str, direction: &str) -> End {
+        let text = format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP {formats}\r\na={direction}\r\n");
+        End::of(&Described::read(text.as_bytes()).unwrap())
+    }
+
+    async fn next(socket: &UdpSocket) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2000];
+        let got = tokio::time::timeout(Duration::from_millis(400), socket.recv_from(&mut buffer)).await.ok()?;
+        Some(buffer[..got.unwrap().0].to_vec())
+    }
+
+    #[tokio::test]
+    async fn passes_turns_laws_learns_and_refuses_strangers() {
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_301..=42_320, Duration::from_millis(10));
+        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
+        let (a, b, stranger) = (socket().await, socket().await, socket().await);
+        let to_a = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(0));
+        let to_b = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(1));
+        // A says another port than it sends from (behind NAT); B has mu-law only.
+        relay.describe(0, described(9, "8 101", "sendrecv")).await;
+        relay.describe(1, described(b.local_addr().unwrap().port(), "0 101", "sendrecv")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        a.send_to(&packet(8, 1, &[0xD5; 160]), to_a).await.unwrap();
+        let heard = next(&b).await.unwrap();
+        assert_eq!((heard[1], heard[12], heard.len()), (0, g711::ulaw_encode(g711::alaw_decode(0xD5)), 172));
+        // A's address was learned: mu-law comes back as A-law; a stranger and an unknown number do not pass.
+        b.send_to(&packet(0, 5, &[0xFF; 160]), to_b).await.unwrap();
+        let heard = next(&a).await.unwrap();
+        assert_eq!((heard[1], heard[12]), (8, g711::alaw_encode(g711::ulaw_decode(0xFF))));
+        stranger.send_to(&packet(8, 2, &[1; 160]), to_a).await.unwrap();
+        a.send_to(&packet(77, 2, &[1; 160]), to_a).await.unwrap();
+        assert!(next(&b).await.is_none());
+        // A codec of both passes as it is.
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendrecv")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let sent = packet(8, 4, &[0x2A; 160]);
+        a.send_to(&sent, to_a).await.unwrap();
+        assert_eq!(next(&b).await.unwrap(), sent);
+        // On hold nothing is sent to it.
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendonly")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        a.send_to(&packet(8, 5, &[0x2A; 160]), to_a).await.unwrap();
+        assert!(next(&b).await.is_none());
+        tokio::time::sleep(PUBLISH_EVERY).await;
+        let [from_a, from_b] = relay.heard();
+        assert_eq!((from_a.packets, from_a.lost, from_a.payload_type), (3, 2, Some(8)));
+        assert_eq!((from_b.packets, from_b.sent), (1, 2));
+        drop(relay);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(pool.stats().used, 0);
+    }
+}

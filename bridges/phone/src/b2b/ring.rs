@@ -1,0 +1,205 @@
+//! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled.
+
+use std::sync::Arc;
+
+use bridge_core::{AccountKind, Fault};
+use sip::{Call, CallEvent, EndReason, Method, NameAddr, Request, Response, Target, Uri};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::call::sdp_body;
+use crate::faults::Reason;
+use crate::phone::Shared;
+
+/// Contacts of one account that ring at once.
+const MOST_BRANCHES: usize = 8;
+
+/// Who is called, and by whom it shall look.
+pub(crate) struct Ring<'a> {
+    pub caller: &'a bridge_core::CallParty,
+    pub callee: &'a bridge_core::CallParty,
+    pub targets: Vec<(Target, Uri)>,
+    /// What is left of the caller's Max-Forwards.
+    pub hops: u32,
+}
+
+enum Told {
+    Progress(u16, Box<Response>),
+    Answered(Box<(Call, Response)>),
+    Refused(Refused),
+}
+
+/// Why a contact does not take the call.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub fault: Fault,
+    /// 600, 603 and their like: no other contact shall be asked (RFC 3261 21.6).
+    pub everywhere: bool,
+    /// The phone itself sends the caller elsewhere (301, 302): the user part of its Contact.
+    pub moved: Option<String>,
+}
+
+impl Refused {
+    fn of(fault: Fault) -> Refused {
+        Refused { fault, everywhere: false, moved: None }
+    }
+
+    /// How much this says: what a person did is more than what a network did.
+    fn weight(&self) -> u8 {
+        match self.fault.code {
+            "declined" => 4,
+            "busy" => 3,
+            _ if self.moved.is_some() => 2,
+            "no_codec" | "no_answer" => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// What happens while it rings.
+pub(crate) enum Ringing {
+    /// 180, 183 and the like of one contact.
+    Progress {
+        branch: usize,
+        code: u16,
+        response: Box<Response>,
+    },
+    Answered {
+        call: Box<Call>,
+        response: Box<Response>,
+    },
+    /// All contacts refused; the reason that says most.
+    Failed(Refused),
+}
+
+/// The contacts that ring. Dropping it cancels them all.
+pub(crate) struct Fork {
+    told: mpsc::Receiver<(usize, Told)>,
+    branches: JoinSet<()>,
+    open: usize,
+    worst: Option<Refused>,
+}
+
+impl Fork {
+    pub fn start(shared: &Arc<Shared>, ring: &Ring<'_>, sdp: &str) -> Fork {
+        let (tell, told) = mpsc::channel(32);
+        let mut branches = JoinSet::new();
+        let mut open = 0;
+        for (target, contact) in ring.targets.iter().take(MOST_BRANCHES) {
+            let request = invite(shared, ring, target, contact, sdp);
+            branches.spawn(branch(shared.clone(), open, *target, request, tell.clone()));
+            open += 1;
+        }
+        Fork { told, branches, open, worst: None }
+    }
+
+    /// The next thing that happens; [`Ringing::Answered`] and [`Ringing::Failed`] are the last. Cancel safe.
+    pub async fn next(&mut self) -> Ringing {
+        loop {
+            let refused = match self.told.recv().await {
+                Some((branch, Told::Progress(code, response))) => return Ringing::Progress { branch, code, response },
+                Some((_, Told::Answered(answered))) => {
+                    // The others are given up: their calls are dropped with their tasks, which cancels them. A 200 that
+                    // crosses the CANCEL gets its ACK and a BYE from the endpoint.
+                    self.branches.abort_all();
+                    let (call, response) = *answered;
+                    return Ringing::Answered { call: Box::new(call), response: Box::new(response) };
+                }
+                Some((_, Told::Refused(refused))) => refused,
+                None => return Ringing::Failed(self.failure()),
+            };
+            self.open = self.open.saturating_sub(1);
+            let everywhere = refused.everywhere;
+            if self.worst.as_ref().is_none_or(|w| refused.weight() > w.weight()) {
+                self.worst = Some(refused);
+            }
+            if everywhere || self.open == 0 {
+                self.branches.abort_all();
+                return Ringing::Failed(self.failure());
+            }
+        }
+    }
+
+    fn failure(&mut self) -> Refused {
+        self.worst.take().unwrap_or_else(|| Refused::of(Reason::CallFailed.fault()))
+    }
+}
+
+/// An INVITE of our own: nothing of the caller's is passed but number, name and the filtered SDP.
+fn invite(shared: &Shared, ring: &Ring<'_>, target: &Target, contact: &Uri, sdp: &str) -> Request {
+    let host = shared.ctx.sip.local_address(target).ip().to_string();
+    let mut request = Request::new(Method::Invite, contact.clone());
+    let uri = Uri::sip(&ring.caller.number, &host, None);
+    let from = NameAddr { display: Some(ring.caller.name.clone()), uri, ..NameAddr::default() };
+    request.headers.set("From", from.to_string());
+    request.headers.set("To", NameAddr::new(Uri::sip(&ring.callee.number, &host, None)).to_string());
+    // RFC 3325: we proved who it is.
+    request.headers.set("P-Asserted-Identity", from.to_string());
+    request.headers.set("Max-Forwards", ring.hops.to_string());
+    request.headers.set("Supported", "timer");
+    request.set_body("application/sdp", sdp_body(sdp.to_owned()));
+    request
+}
+
+async fn branch(
+    shared: Arc<Shared>,
+    branch: usize,
+    target: Target,
+    request: Request,
+    tell: mpsc::Sender<(usize, Told)>,
+) {
+    let say = async |told| {
+        let _ = tell.send((branch, told)).await;
+    };
+    let mut call = match shared.ctx.sip.invite(target, request).await {
+        Ok(call) => call,
+        Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
+    };
+    loop {
+        let fault = match call.next().await {
+            Some(CallEvent::Progress(r)) => {
+                if r.code > 100 {
+                    say(Told::Progress(r.code, Box::new(r))).await;
+                }
+                continue;
+            }
+            Some(CallEvent::Answered(response)) => return say(Told::Answered(Box::new((call, response)))).await,
+            Some(CallEvent::Request { tx, request }) => {
+                call.respond(tx, early(&request));
+                continue;
+            }
+            Some(CallEvent::Confirmed(_)) => continue,
+            Some(CallEvent::Ended(EndReason::Rejected(r))) => return say(Told::Refused(rejected(&r))).await,
+            Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
+            Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),
+            Some(CallEvent::Ended(EndReason::Error(error))) => Reason::CallFailed.with(error),
+            Some(CallEvent::Ended(_)) | None => Reason::CallFailed.fault(),
+        };
+        return say(Told::Refused(Refused::of(fault))).await;
+    }
+}
+
+/// The answer to a request in a call that nobody has answered yet.
+pub(crate) fn early(request: &Request) -> Response {
+    match request.method {
+        Method::Options => crate::phone::capabilities(request),
+        // RFC 3311 5.2: no change of media before the answer.
+        Method::Update if !request.body.is_empty() => request.respond(500).with("Retry-After", "2"),
+        Method::Update => request.respond(200),
+        _ => request.respond(405).with("Allow", crate::phone::ALLOW),
+    }
+}
+
+fn rejected(response: &Response) -> Refused {
+    let fault = crate::outbound::rejected(response);
+    let moved = matches!(response.code, 301 | 302).then(|| response.contact()).flatten();
+    let moved = moved.map(|c| c.uri.user().to_owned()).filter(|u| !u.is_empty() && u.len() <= 64);
+    Refused { fault, everywhere: response.code >= 600, moved }
+}
+
+/// How an account is shown; none when there is no such account.
+pub(crate) fn party(shared: &Shared, number: &str) -> Option<bridge_core::CallParty> {
+    shared.ctx.credentials.secret(AccountKind::Phone, number)?;
+    let name = shared.ctx.credentials.display_name(AccountKind::Phone, number).filter(|n| !n.is_empty());
+    Some(bridge_core::CallParty::new(number, name.unwrap_or_else(|| number.to_owned())))
+}

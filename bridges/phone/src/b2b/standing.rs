@@ -1,0 +1,547 @@
+//! A call that stands between two phones: one task that carries what the one wants to the other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallState, Text};
+use media_core::dtmf;
+use media_core::sdp::{Direction, OriginVersion, Sdp};
+use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::Over;
+use super::relay::{End as MediaEnd, Relay};
+use super::ring::Ringing;
+use super::sdp::{self, Described, Local};
+use super::transfer::{self, Transfer};
+use crate::call::sdp_body;
+use crate::faults::Reason;
+use crate::phone::{Place, Shared};
+use crate::session_timer::{Due, MIN_SE, SessionTimer};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Keys by INFO that wait for the other phone's answer.
+const MOST_INFOS: usize = 8;
+
+/// A phone's leg.
+pub(super) struct Side {
+    pub call: Call,
+    /// The account.
+    pub number: String,
+    pub local: Local,
+    pub origin: OriginVersion,
+    /// Our last description in this dialog.
+    pub sent: Option<Sdp>,
+    /// The phone's last description.
+    pub described: Described,
+    pub timer: Option<SessionTimer>,
+    pub peer_updates: bool,
+    /// We made an offer in a 200; the ACK brings the answer.
+    pub awaits_answer: bool,
+    refresh: Option<JoinHandle<Result<Response, SipError>>>,
+    byed: bool,
+}
+
+impl Side {
+    pub fn new(call: Call, local: Local, described: Described) -> Side {
+        Side {
+            call,
+            number: String::new(),
+            local,
+            origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
+            sent: None,
+            described,
+            timer: None,
+            peer_updates: false,
+            awaits_answer: false,
+            refresh: None,
+            byed: false,
+        }
+    }
+
+    /// Numbers a description of ours and keeps it.
+    pub fn stamp(&mut self, mut sdp: Sdp) -> String {
+        self.origin.stamp(&mut sdp, "skybridge", self.local.address);
+        let text = sdp.to_string();
+        self.sent = Some(sdp);
+        text
+    }
+
+    /// The direction that we stated last.
+    fn direction(&self) -> Direction {
+        let sent = self.sent.as_ref();
+        sent.and_then(|s| s.first("audio").map(|m| s.direction_of(m))).unwrap_or_default()
+    }
+
+    fn bye(&mut self, reason: Option<&str>) {
+        if !std::mem::replace(&mut self.byed, true) {
+            let mut headers = Headers::new();
+            if let Some(reason) = reason {
+                headers.push("Reason", format!("SIP;cause=480;text=\"{reason}\""));
+            }
+            self.call.bye_with(headers);
+        }
+    }
+}
+
+/// An offer that was carried to the other phone and waits for its answer.
+struct Passing {
+    /// Who made it.
+    from: usize,
+    /// Its request; none when it came as the answer to an offer of ours.
+    request: Option<(TxId, Request)>,
+    offer: Described,
+    task: JoinHandle<Result<Response, SipError>>,
+}
+
+pub(super) struct Standing<'a> {
+    shared: Arc<Shared>,
+    sides: [Side; 2],
+    relay: Relay,
+    entry: &'a CallEntry,
+    passing: Option<Passing>,
+    transfer: Option<Transfer>,
+    /// The callee's place among the calls that may be at once, after a transfer.
+    places: Vec<Place>,
+    infos: Arc<Semaphore>,
+}
+
+impl<'a> Standing<'a> {
+    pub fn new(shared: Arc<Shared>, sides: [Side; 2], relay: Relay, entry: &'a CallEntry) -> Self {
+        let infos = Arc::new(Semaphore::new(MOST_INFOS));
+        Standing { shared, sides, relay, entry, passing: None, transfer: None, places: Vec::new(), infos }
+    }
+
+    /// Works until the call has ended and says how.
+    pub async fn run(mut self) -> Over {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (shutdown, ordered) = (self.shared.ctx.shutdown.clone(), self.entry.ordered());
+        loop {
+            let [a, b] = &mut self.sides;
+            let over = tokio::select! {
+                event = a.call.next() => self.on_event(0, event).await,
+                event = b.call.next() => self.on_event(1, event).await,
+                result = joined(&mut a.refresh) => self.on_refresh(0, result),
+                result = joined(&mut b.refresh) => self.on_refresh(1, result),
+                result = passed(&mut self.passing) => self.on_passed(result).await,
+                event = rung(&mut self.transfer) => self.on_transfer(event).await,
+                _ = tick.tick() => self.on_tick(),
+                () = ordered.cancelled() => Some(Over::ordered()),
+                () = shutdown.cancelled() => {
+                    Some(Over::fault(CallEndedBy::Gateway, &Reason::ShuttingDown.fault()))
+                }
+            };
+            if let Some(over) = over {
+                self.report();
+                let reason = Some(over.code).filter(|c| *c != "ended");
+                self.sides.iter_mut().for_each(|s| s.bye(reason));
+                return over;
+            }
+        }
+    }
+
+    async fn on_event(&mut self, side: usize, event: Option<CallEvent>) -> Option<Over> {
+        match event {
+            None => Some(Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault())),
+            Some(CallEvent::Ended(reason)) => {
+                if let Some(s) = self.sides.get_mut(side) {
+                    s.byed = true;
+                }
+                Some(ended(side, &reason))
+            }
+            Some(CallEvent::Confirmed(ack)) => self.on_ack(side, &ack).await,
+            Some(CallEvent::Request { tx, request }) => {
+                self.on_request(side, tx, request).await;
+                None
+            }
+            Some(CallEvent::Progress(_) | CallEvent::Answered(_)) => None,
+        }
+    }
+
+    /// The answer to an offer in our 200.
+    async fn on_ack(&mut self, side: usize, ack: &Request) -> Option<Over> {
+        let s = self.sides.get_mut(side)?;
+        if !std::mem::take(&mut s.awaits_answer) {
+            return None;
+        }
+        let Ok(described) = Described::read(&ack.body) else {
+            return Some(Over::fault(CallEndedBy::Gateway, &Reason::NoCodec.fault()));
+        };
+        self.relay.describe(side, MediaEnd::of(&described)).await;
+        let tell = !s.described.differs_in_place_only(&described) && s.described.direction != described.direction;
+        s.described = described.clone();
+        if tell && self.passing.is_none() {
+            self.pass(side, None, described, false);
+        }
+        self.show_hold();
+        None
+    }
+
+    async fn on_request(&mut self, side: usize, tx: TxId, request: Request) {
+        let response = match &request.method {
+            Method::Invite | Method::Update => match self.on_offer(side, tx, request).await {
+                Some(response) => response,
+                None => return,
+            },
+            Method::Info => match self.on_info(side, tx, &request) {
+                Some(response) => response,
+                None => return,
+            },
+            Method::Refer => self.on_refer(side, &request),
+            Method::Options => crate::phone::capabilities(&request),
+            _ => request.respond(405).with("Allow", crate::phone::ALLOW),
+        };
+        if let Some(s) = self.sides.get(side) {
+            s.call.respond(tx, response);
+        }
+    }
+
+    /// Blind transfer: calls somebody else for the other phone.
+    fn on_refer(&mut self, side: usize, request: &Request) -> Response {
+        let callee = match transfer::target(&self.shared, request) {
+            Ok(callee) => callee,
+            Err(code) => return request.respond(code),
+        };
+        if self.transfer.is_some() || self.passing.is_some() {
+            return request.respond(500).with("Retry-After", "2");
+        }
+        let (Some(asker), Some(rest)) = (self.sides.get(side), self.sides.get(1 - side)) else {
+            return request.respond(500);
+        };
+        let party = super::party(&self.shared, &rest.number).unwrap_or_default();
+        tracing::info!(by = asker.number, rest = rest.number, to = callee.number, "a call is transferred");
+        let port = self.relay.port(side);
+        let handle = asker.call.handle();
+        let started = Transfer::start(&self.shared, side, (&party, &rest.described), callee, port);
+        let said = started.as_ref().err().copied();
+        self.transfer = started.ok();
+        // The first NOTIFY comes at once, whatever is known (RFC 3515 2.4.4).
+        tokio::spawn(transfer::notify(&handle, said.unwrap_or("100 Trying"), said.is_some()));
+        request.respond(202)
+    }
+
+    async fn on_transfer(&mut self, event: Option<Ringing>) -> Option<Over> {
+        let mut transfer = self.transfer.take()?;
+        let by = transfer.by;
+        let asker = self.sides.get(by)?.call.handle();
+        match event {
+            Some(Ringing::Progress { .. }) => {
+                if !std::mem::replace(&mut transfer.rang, true) {
+                    tokio::spawn(transfer::notify(&asker, "180 Ringing", false));
+                }
+                self.transfer = Some(transfer);
+            }
+            Some(Ringing::Failed(refused)) => {
+                tokio::spawn(transfer::notify(&asker, transfer::line(refused.fault.code), true));
+            }
+            None => {
+                tokio::spawn(transfer::notify(&asker, "480 Temporarily Unavailable", true));
+            }
+            Some(Ringing::Answered { call, response }) => {
+                let Ok(described) = Described::read(&response.body) else {
+                    tokio::spawn(transfer::notify(&asker, "488 Not Acceptable Here", true));
+                    return None;
+                };
+                let Transfer { callee, local, origin, sent, place, .. } = transfer;
+                let mut side = Side::new(*call, local, described.clone());
+                side.number.clone_from(&callee.number);
+                side.origin = origin;
+                side.sent = Some(sent);
+                side.timer = SessionTimer::of_response(&response.headers, Instant::now());
+                side.peer_updates = super::allows_update(&response.headers);
+                self.relay.describe(by, MediaEnd::of(&described)).await;
+                let old = std::mem::replace(self.sides.get_mut(by)?, side);
+                tokio::spawn(transfer::leave(old.call));
+                self.places.push(place);
+                self.entry.update(|c| if by == 0 { c.caller = callee } else { c.callee = callee });
+                // The one who stays was on hold as a rule, and must learn what the new one understands.
+                if self.passing.is_none() {
+                    self.pass(by, None, described, false);
+                }
+            }
+        }
+        None
+    }
+
+    /// Keys by INFO go to the other phone as they are, and its answer comes back.
+    fn on_info(&self, side: usize, tx: TxId, request: &Request) -> Option<Response> {
+        if request.body.is_empty() {
+            return Some(request.respond(200));
+        }
+        let content_type = request.content_type().unwrap_or("").to_owned();
+        if dtmf::parse_info(&content_type, &request.body).is_none() {
+            return Some(request.respond(415).with("Accept", "application/dtmf-relay, application/dtmf"));
+        }
+        let (Some(from), Some(to)) = (self.sides.get(side), self.sides.get(1 - side)) else { return None };
+        let Ok(permit) = self.infos.clone().try_acquire_owned() else {
+            return Some(request.respond(503).with("Retry-After", "1"));
+        };
+        let (from, to) = (from.call.handle(), to.call.handle());
+        let mut info = Request::new(Method::Info, Uri::default());
+        info.set_body(&content_type, request.body.clone());
+        let (ok, not) = (request.respond(200), request.respond(415));
+        tokio::spawn(async move {
+            let _permit = permit;
+            let taken = to.send(info).await.is_ok_and(|r| r.is_success());
+            from.respond(tx, if taken { ok } else { not });
+        });
+        None
+    }
+
+    /// A re-INVITE or UPDATE; none when the other phone is asked first.
+    async fn on_offer(&mut self, side: usize, tx: TxId, request: Request) -> Option<Response> {
+        let now = Instant::now();
+        let timer = match SessionTimer::of_request(&request, now) {
+            Ok(timer) => timer,
+            Err(_) => return Some(request.respond(422).with("Min-SE", MIN_SE.to_string())),
+        };
+        let s = self.sides.get_mut(side)?;
+        match (timer, &mut s.timer) {
+            (Some(new), own) => *own = Some(new),
+            (None, Some(own)) => own.refreshed(now),
+            (None, None) => {}
+        }
+        if request.body.is_empty() {
+            let mut response = self.ok(side, &request);
+            if request.method == Method::Invite {
+                // A delayed offer: what the two agreed on, as our offer.
+                let [a, b] = &mut self.sides;
+                let (s, other) = if side == 0 { (a, b) } else { (b, a) };
+                let body = sdp::offer(&other.described, s.local, s.sent.as_ref(), s.direction());
+                let text = s.stamp(body);
+                s.awaits_answer = true;
+                response.set_body("application/sdp", sdp_body(text));
+            }
+            return Some(response);
+        }
+        let offer = match Described::read(&request.body) {
+            Ok(offer) => offer,
+            // The session stays as it was (RFC 3261 14.2).
+            Err(refusal) => return Some(request.respond(488).with("Warning", refusal.warning())),
+        };
+        if self.passing.is_some() {
+            // An offer of the one phone is on its way to the other (RFC 3261 14.2): try again.
+            return Some(request.respond(491));
+        }
+        let s = self.sides.get(side)?;
+        if s.described.differs_in_place_only(&offer) {
+            // A refresh, or the phone has moved: the other one need not know.
+            let (direction, local) = (s.direction(), s.local);
+            let other = self.sides.get(1 - side)?.described.clone();
+            return Some(match sdp::answer(&offer, &other, local, direction) {
+                Ok(body) => self.agree(side, &request, offer, body).await,
+                Err(refusal) => request.respond(488).with("Warning", refusal.warning()),
+            });
+        }
+        let update = request.method == Method::Update;
+        self.pass(side, Some((tx, request)), offer, update);
+        None
+    }
+
+    fn ok(&self, side: usize, request: &Request) -> Response {
+        let mut response = request.respond(200);
+        if let Some(timer) = self.sides.get(side).and_then(|s| s.timer)
+            && request.headers.get("Session-Expires").is_some()
+        {
+            timer.answer(&mut response.headers);
+        }
+        response
+    }
+
+    /// Takes a phone's offer over and answers it.
+    async fn agree(&mut self, side: usize, request: &Request, offer: Described, body: Sdp) -> Response {
+        let mut response = self.ok(side, request);
+        self.relay.describe(side, MediaEnd::of(&offer)).await;
+        if let Some(s) = self.sides.get_mut(side) {
+            s.described = offer;
+            response.set_body("application/sdp", sdp_body(s.stamp(body)));
+        }
+        response
+    }
+
+    /// Carries an offer to the other phone.
+    fn pass(&mut self, from: usize, request: Option<(TxId, Request)>, offer: Described, update: bool) {
+        let Some(to) = self.sides.get_mut(1 - from) else { return };
+        let body = sdp::offer(&offer, to.local, to.sent.as_ref(), offer.direction);
+        let text = to.stamp(body);
+        let method = if update && to.peer_updates { Method::Update } else { Method::Invite };
+        let mut out = Request::new(method, Uri::default());
+        out.set_body("application/sdp", sdp_body(text));
+        if let Some(timer) = &to.timer {
+            timer.request(&mut out.headers);
+        }
+        let handle = to.call.handle();
+        let task = tokio::spawn(async move { handle.send(out).await });
+        self.passing = Some(Passing { from, request, offer, task });
+    }
+
+    /// The other phone answered an offer that was carried to it.
+    async fn on_passed(&mut self, result: Result<Response, SipError>) -> Option<Over> {
+        let Passing { from, request, offer, .. } = self.passing.take()?;
+        let answer = match result {
+            Ok(r) if r.is_success() => Described::read(&r.body).map_err(|_| 488),
+            Ok(r) if r.code == 491 => Err(491),
+            // RFC 3261 14.1 and RFC 3311: the dialog is gone; the endpoint tells its end.
+            Ok(r) if matches!(r.code, 408 | 481) => Err(500),
+            Ok(_) => Err(488),
+            Err(SipError::Pending) => Err(491),
+            Err(_) => Err(500),
+        };
+        let answered = match answer {
+            Ok(theirs) => {
+                let local = self.sides.get(from)?.local;
+                self.relay.describe(1 - from, MediaEnd::of(&theirs)).await;
+                let body = sdp::answer(&offer, &theirs, local, theirs.direction);
+                let to = self.sides.get_mut(1 - from)?;
+                to.described = theirs;
+                if let Some(timer) = &mut to.timer {
+                    timer.refreshed(Instant::now());
+                }
+                body.map_err(|_| 488)
+            }
+            Err(code) => Err(code),
+        };
+        if let Some((tx, request)) = request {
+            let response = match answered {
+                Ok(body) => self.agree(from, &request, offer, body).await,
+                Err(code) => request.respond(code),
+            };
+            self.sides.get(from)?.call.respond(tx, response);
+        }
+        self.show_hold();
+        None
+    }
+
+    fn show_hold(&self) {
+        let held = self.sides.iter().any(|s| !s.described.direction.receives() || !s.described.direction.sends());
+        self.entry.update(|c| c.state = if held { CallState::Held } else { CallState::Talking });
+    }
+
+    /// What is known of the sound, for the books.
+    fn report(&self) {
+        let heard = self.relay.heard();
+        let legs = self.sides.iter().zip(heard).map(|(side, heard)| {
+            let maps = &side.described.maps;
+            let map = heard.payload_type.and_then(|n| maps.iter().find(|m| m.payload_type == n)).or(maps.first());
+            let codec = map.map_or_else(String::new, |m| m.encoding.clone());
+            let expected = heard.packets + heard.lost;
+            let loss = if expected == 0 { 0.0 } else { heard.lost as f32 * 100.0 / expected as f32 };
+            let mos = (heard.packets > 0).then(|| crate::mos::estimate(&codec, loss, heard.jitter_ms));
+            CallLeg {
+                number: side.number.clone(),
+                codec,
+                packets: heard.packets,
+                lost: heard.lost,
+                sent: heard.sent,
+                jitter_ms: heard.jitter_ms,
+                mos,
+            }
+        });
+        let legs = legs.collect();
+        self.entry.update(|c| c.legs = legs);
+    }
+
+    fn on_tick(&mut self) -> Option<Over> {
+        self.report();
+        let now = Instant::now();
+        let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
+        let heard = self.relay.heard();
+        for (side, heard) in self.sides.iter().zip(heard) {
+            // Who is on hold, or holds, need not send.
+            let sends = side.described.direction == Direction::SendRecv && side.direction() == Direction::SendRecv;
+            if sends && now.saturating_duration_since(heard.at) >= timeout {
+                return Some(Over::fault(CallEndedBy::Network, &Reason::MediaTimeout.with(&side.number)));
+            }
+        }
+        (0..2).find_map(|side| self.check_timer(side, now))
+    }
+
+    fn check_timer(&mut self, side: usize, now: Instant) -> Option<Over> {
+        let busy = self.passing.is_some();
+        let s = self.sides.get_mut(side)?;
+        let timer = s.timer.as_mut()?;
+        match timer.due(now) {
+            Due::Nothing => None,
+            Due::Expired => Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number))),
+            Due::Refresh if busy => {
+                timer.again();
+                None
+            }
+            Due::Refresh => {
+                let method = if s.peer_updates { Method::Update } else { Method::Invite };
+                let mut request = Request::new(method, Uri::default());
+                timer.request(&mut request.headers);
+                // A re-INVITE needs an offer: what we said last, word for word.
+                if let Some(sent) = s.sent.as_ref().filter(|_| !s.peer_updates) {
+                    request.set_body("application/sdp", sdp_body(sent.to_string()));
+                }
+                let handle = s.call.handle();
+                s.refresh = Some(tokio::spawn(async move { handle.send(request).await }));
+                None
+            }
+        }
+    }
+
+    fn on_refresh(&mut self, side: usize, result: Result<Response, SipError>) -> Option<Over> {
+        let s = self.sides.get_mut(side)?;
+        s.refresh = None;
+        let timer = s.timer.as_mut()?;
+        match result {
+            Ok(r) if r.is_success() => timer.refreshed(Instant::now()),
+            // RFC 4028 10: the call is gone at the far end.
+            Ok(r) if matches!(r.code, 408 | 481) => {
+                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number)));
+            }
+            Err(SipError::Timeout) => {
+                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number)));
+            }
+            // Another offer was under way: at the next tick.
+            Ok(r) if r.code == 491 => timer.again(),
+            Err(SipError::Pending) => timer.again(),
+            Ok(_) | Err(_) => {}
+        }
+        None
+    }
+}
+
+/// What the end of one leg means for the call.
+fn ended(side: usize, reason: &EndReason) -> Over {
+    let by = if side == 0 { CallEndedBy::Caller } else { CallEndedBy::Callee };
+    match reason {
+        EndReason::Bye(_) | EndReason::Cancelled => {
+            let words = match by {
+                CallEndedBy::Caller => Text::new("主叫挂机", "the caller hung up"),
+                _ => Text::new("被叫挂机", "the phone called hung up"),
+            };
+            Over { by, code: "ended", words }
+        }
+        EndReason::Timeout => Over::fault(CallEndedBy::Network, &Reason::Unreachable.fault()),
+        EndReason::FlowClosed => Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault()),
+        EndReason::Rejected(r) => Over::fault(CallEndedBy::Network, &crate::outbound::rejected(r)),
+        EndReason::LocalBye => Over::fault(CallEndedBy::Gateway, &Reason::CallFailed.fault()),
+        EndReason::Error(error) => Over::fault(CallEndedBy::Network, &Reason::CallFailed.with(error)),
+    }
+}
+
+async fn joined(task: &mut Option<JoinHandle<Result<Response, SipError>>>) -> Result<Response, SipError> {
+    match task {
+        Some(task) => task.await.unwrap_or(Err(SipError::Stopped)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn rung(transfer: &mut Option<Transfer>) -> Option<Ringing> {
+    match transfer {
+        Some(transfer) => transfer.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn passed(passing: &mut Option<Passing>) -> Result<Response, SipError> {
+    match passing {
+        Some(passing) => (&mut passing.task).await.unwrap_or(Err(SipError::Stopped)),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,462 @@
+//! Phone to phone: baresip, SIPp and pjsip at both ends, and a phone of our own making where headers are looked at.
+
+use std::time::Duration;
+
+use bridge_core::{CallDirection, CallEndedBy, CallRecord, CallState, Forwards};
+use sip::{CallEvent, EndReason, Headers};
+use skybridge_bridge_phone::Config;
+use tokio::sync::mpsc;
+
+use crate::baresip::{Account, Baresip};
+use crate::gateway::{FORWARDS, Gateway};
+use crate::raw::{Raw, answer, end, media_of};
+use crate::signal::level;
+use crate::sipp::{Sipp, Step};
+
+async fn pause(seconds: f32) {
+    tokio::time::sleep(Duration::from_secs_f32(seconds)).await;
+}
+
+async fn record(records: &mut mpsc::Receiver<CallRecord>) -> CallRecord {
+    tokio::time::timeout(Duration::from_secs(10), records.recv()).await.unwrap().unwrap()
+}
+
+/// Waits until one call runs in this state.
+async fn live(gw: &Gateway, state: CallState) -> bridge_core::LiveCall {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let calls = gw.bridge.calls().unwrap().live();
+        if let Some(call) = calls.iter().find(|c| c.state == state) {
+            return call.clone();
+        }
+        assert!(std::time::Instant::now() < end, "no call is {state:?}: {calls:?}");
+        pause(0.05).await;
+    }
+}
+
+fn phone<'a>(user: &'a str, password: &'a str, gateway: u16, codec: &'a str, tone: f32, port: u16) -> Account<'a> {
+    Account { user, password, gateway, codec, tone, port, extra: ";answermode=auto" }
+}
+
+/// baresip calls baresip: once in the same codec, once A-law to mu-law. Each hears the other's tone and not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_phones_hear_each_other() {
+    if crate::baresip::missing() {
+        return;
+    }
+    for (gateway, codec, names) in [(29_200, "PCMA", ["PCMA", "PCMA"]), (29_300, "PCMU", ["PCMA", "PCMU"])] {
+        let gw = Gateway::start(gateway, Config::default()).await;
+        let mut records = gw.records();
+        let mut a = Baresip::start(phone("8001", "secret1", gw.port, "PCMA", 440.0, gateway + 10));
+        let mut b = Baresip::start(phone("8002", "secret2", gw.port, codec, 700.0, gateway + 40));
+        gw.wait_online("8001", true).await;
+        gw.wait_online("8002", true).await;
+        a.dial("8002", gw.port);
+        live(&gw, CallState::Talking).await;
+        pause(4.0).await;
+        let call = live(&gw, CallState::Talking).await;
+        assert_eq!((call.caller.number.as_str(), call.callee.number.as_str()), ("8001", "8002"));
+        let (heard_a, heard_b) = (a.sound("dec"), b.sound("dec"));
+        for (who, heard, own, other) in [("A", &heard_a, 440.0, 700.0), ("B", &heard_b, 700.0, 440.0)] {
+            let tail = &heard[heard.len() - 12_000..];
+            println!("{codec}: {who} hears the other {:.4}, itself {:.5}", level(tail, other), level(tail, own));
+            assert!(level(tail, other) > 0.15, "{who} does not hear the other");
+            assert!(level(tail, own) < 0.004, "{who} hears itself");
+        }
+        b.command("hangup", "");
+        let record = record(&mut records).await;
+        println!("{record:?}");
+        assert_eq!((record.by, record.code.as_str()), (CallEndedBy::Callee, "ended"));
+        assert_eq!(record.call.direction, CallDirection::Between);
+        for (leg, name) in record.call.legs.iter().zip(names) {
+            assert_eq!(leg.codec, name);
+            assert!(leg.packets > 150 && leg.sent > 150 && leg.lost < 5, "{leg:?}");
+            assert!(leg.mos.unwrap() > 3.8, "{leg:?}");
+        }
+        assert!(gw.bridge.calls().unwrap().live().is_empty());
+        pause(0.3).await;
+        // baresip names each end of a session; A was told by a BYE of its own.
+        assert!(a.log().contains("session closed"), "A was not told");
+        a.quit();
+        b.quit();
+        let ports = gw.ctx.ports.clone();
+        gw.stop().await;
+        assert_eq!(ports.stats().used, 0, "a port was kept");
+    }
+}
+
+/// What the called phone sees is ours: no header of the caller's passes but number, name and filtered SDP. Keys, hold, a
+/// codec change, an offerless re-INVITE and INFO go from one to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_clean_and_offers_are_carried() {
+    let gw = Gateway::start(29_400, Config::default()).await;
+    let mut records = gw.records();
+    let (mut a, mut b) = (Raw::start("8001", 29_410, gw.port).await, Raw::start("8003", 29_412, gw.port).await);
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    let odd = [
+        ("X-Secret", "1"),
+        ("Subject", "hello"),
+        ("P-Asserted-Identity", "<sip:110@police.example>"),
+        ("Privacy", "id"),
+        ("Call-ID", "from-the-caller"),
+        ("Max-Forwards", "12"),
+    ];
+    let mut call = a.invite("8003", &a.offer("18 8 0 96", "sendrecv"), &odd, None).await;
+    let (mut far, invite) = b.called().await;
+    let text = String::from_utf8_lossy(&invite.to_bytes()).into_owned();
+    for word in ["X-Secret", "hello", "police.example", "Privacy", "from-the-caller"] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+    let from = invite.from().unwrap();
+    assert_eq!((from.uri.user(), from.display.as_deref()), ("8001", Some("话机8001")));
+    assert!(invite.headers.get("P-Asserted-Identity").unwrap().contains("sip:8001@127.0.0.1"));
+    assert_eq!(invite.headers.get("Max-Forwards"), Some("11"));
+    assert!(text.contains("RTP/AVP 18 8 0 96") && text.contains("telephone-event"), "{text}");
+    // Early media before the answer, by another codec than the first.
+    far.ring(183, Some(("application/sdp", b.offer("8 96", "sendrecv").into())));
+    let early = loop {
+        match tokio::time::timeout(Duration::from_secs(5), call.next()).await.unwrap().unwrap() {
+            CallEvent::Progress(r) if r.code == 183 => break r,
+            CallEvent::Progress(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let (to_gateway_b, to_gateway_a) = (sdp_of(&invite.body), media_of(&early));
+    for _ in 0..5 {
+        b.talk(to_gateway_b, 700.0).await;
+    }
+    assert!(a.hear(Duration::from_millis(500)).await.len() >= 4, "no early media");
+    far.accept("application/sdp", b.offer("8 96", "sendrecv"), Headers::new());
+    let ok = answer(&mut call).await.unwrap();
+    let origin = |body: &[u8]| media_core::sdp::Sdp::parse(body).unwrap().origin().unwrap();
+    assert_eq!(origin(&early.body), origin(&ok.body), "the same description in 183 and 200");
+    // A key goes through as it is.
+    a.key(to_gateway_a, '5').await;
+    let keys = b.hear(Duration::from_millis(500)).await;
+    assert!(keys.iter().any(|(_, _, pt, payload)| *pt == 96 && payload[0] == 5), "{keys:?}");
+    // A key by INFO.
+    let mut info = sip::Request::new(sip::Method::Info, sip::Uri::default());
+    info.set_body("application/dtmf-relay", "Signal=7\r\nDuration=160\r\n");
+    let (taken, ()) = tokio::join!(call.send(info), async {
+        let request = request(&mut far).await;
+        assert!(String::from_utf8_lossy(&request.1.body).contains("Signal=7"));
+        far.respond(request.0, request.1.respond(200));
+    });
+    assert_eq!(taken.unwrap().code, 200);
+    // Hold: the far phone is asked, its answer comes back; then another codec by re-INVITE of the called phone.
+    let hold = reinvite(&a.offer("8 96", "sendonly"));
+    let (held, ()) = tokio::join!(call.send(hold), async {
+        let (tx, request) = request(&mut far).await;
+        assert!(String::from_utf8_lossy(&request.body).contains("a=sendonly"));
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", b.offer("8 96", "recvonly"));
+        far.respond(tx, response);
+    });
+    assert!(String::from_utf8_lossy(&held.unwrap().body).contains("a=recvonly"));
+    live(&gw, CallState::Held).await;
+    // Both at once: one of them is asked to try again, and both are heard in the end.
+    let back = reinvite(&a.offer("8 96", "sendrecv"));
+    let other = reinvite(&b.offer("0 96", "recvonly"));
+    let (resumed, changed) = {
+        let (near, far_handle) = (call.handle(), far.handle());
+        let serve = async {
+            loop {
+                tokio::select! {
+                    (tx, r) = request(&mut call) => {
+                        let mut response = r.respond(200);
+                        response.set_body("application/sdp", a.offer("0 96", "sendrecv"));
+                        call.respond(tx, response);
+                    }
+                    (tx, r) = request(&mut far) => {
+                        let mut response = r.respond(200);
+                        response.set_body("application/sdp", b.offer("0 96", "sendrecv"));
+                        far.respond(tx, response);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            both = async { tokio::join!(near.send(back), far_handle.send(other)) } => both,
+            () = serve => unreachable!(),
+        }
+    };
+    println!("glare: {:?} {:?}", resumed.as_ref().map(|r| r.code), changed.as_ref().map(|r| r.code));
+    // `Pending`: our phone of its own accord waits while the gateway's offer is there.
+    let code = |r: Result<sip::Response, sip::SipError>| {
+        r.map_or_else(|e| if e == sip::SipError::Pending { 491 } else { 0 }, |r| r.code)
+    };
+    let codes = [code(resumed), code(changed)];
+    assert!(codes.contains(&200) && codes.iter().all(|c| [200, 491, 500].contains(c)), "{codes:?}");
+    // An offerless re-INVITE is answered by us.
+    let ours = call.send(sip::Request::new(sip::Method::Invite, sip::Uri::default()));
+    let (ours, ()) = tokio::join!(ours, async { call.ack_body("application/sdp", a.offer("8 0 96", "sendrecv")) });
+    assert!(String::from_utf8_lossy(&ours.unwrap().body).contains("m=audio"));
+    // T.38 is refused clearly, and the call stays.
+    let fax =
+        reinvite("v=0\r\no=- 1 9 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=image 4000 udptl t38\r\n");
+    let refused = call.send(fax).await.unwrap();
+    assert_eq!(refused.code, 488);
+    assert!(refused.headers.get("Warning").unwrap().contains("T.38"));
+    // Released by an operator: both get a BYE.
+    let running = gw.bridge.calls().unwrap().live();
+    assert!(gw.bridge.calls().unwrap().hang_up(&running[0].id));
+    assert!(matches!(end(&mut call, 5).await, EndReason::Bye(_)));
+    assert!(matches!(end(&mut far, 5).await, EndReason::Bye(_)));
+    let record = record(&mut records).await;
+    assert_eq!((record.by, record.code.as_str()), (CallEndedBy::Gateway, "hung_up"));
+    gw.stop().await;
+}
+
+fn sdp_of(body: &[u8]) -> std::net::SocketAddr {
+    let sdp = media_core::sdp::Sdp::parse(body).unwrap();
+    let m = sdp.first("audio").unwrap();
+    (sdp.address_of(m).unwrap(), m.port).into()
+}
+
+fn reinvite(body: &str) -> sip::Request {
+    let mut request = sip::Request::new(sip::Method::Invite, sip::Uri::default());
+    // Each description of a session counts its version up.
+    static VERSION: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(2);
+    let version = VERSION.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    request.set_body("application/sdp", body.replace("o=- 1 1 ", &format!("o=- 1 {version} ")));
+    request
+}
+
+/// The next request in a call.
+async fn request(call: &mut sip::Call) -> (sip::TxId, sip::Request) {
+    loop {
+        match call.next().await {
+            Some(CallEvent::Request { tx, request }) => return (tx, request),
+            Some(CallEvent::Ended(why)) => panic!("{why:?}"),
+            None => panic!("over"),
+            _ => {}
+        }
+    }
+}
+
+/// SIPp phones: three contacts of one account ring, the last answers, the others are cancelled; a 200 that crosses the
+/// CANCEL gets ACK and BYE.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_contacts_ring_and_the_first_answer_wins() {
+    use Step::{Ack, Answer, AnswerSdp, Bye, Cancel, Invite, Ok, Pause};
+    if crate::sipp::missing() {
+        return;
+    }
+    let gw = Gateway::start(29_500, Config::default()).await;
+    let mut records = gw.records();
+    let a = Raw::start("8001", 29_510, gw.port).await;
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    let ringing = [Invite, Answer("180 Ringing"), Cancel, Ok, Answer("487 Request Terminated"), Ack];
+    let late = [Invite, Answer("180 Ringing"), Cancel, AnswerSdp("200 OK", "8"), Ack, Bye, Ok];
+    let wins = [Invite, Answer("180 Ringing"), Pause(700), AnswerSdp("200 OK", "8"), Ack, Bye, Ok];
+    let phones = [
+        Sipp::phone("8003", 29_520, gw.port, &ringing),
+        Sipp::phone("8003", 29_530, gw.port, &late),
+        Sipp::phone("8003", 29_540, gw.port, &wins),
+    ];
+    let mut call = a.invite("8003", &a.offer("8 96", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap().code, 200);
+    pause(1.0).await;
+    call.bye();
+    for phone in phones {
+        phone.done().await;
+    }
+    let record = record(&mut records).await;
+    assert!(record.call.rang.is_some() && record.call.answered.is_some() && record.by == CallEndedBy::Caller);
+
+    // The caller gives up: all of an account's phones are cancelled, also the one that has just said 200.
+    let phones = [Sipp::phone("8004", 29_550, gw.port, &ringing), Sipp::phone("8004", 29_560, gw.port, &late)];
+    let mut call = a.invite("8004", &a.offer("8", "sendrecv"), &[], None).await;
+    live(&gw, CallState::Ringing).await;
+    pause(0.3).await;
+    call.cancel();
+    assert!(matches!(end(&mut call, 5).await, EndReason::Cancelled));
+    for phone in phones {
+        phone.done().await;
+    }
+    let record = self::record(&mut records).await;
+    assert_eq!((record.by, record.code.as_str()), (CallEndedBy::Caller, "cancelled"));
+    assert!(record.call.answered.is_none());
+    gw.stop().await;
+}
+
+/// What a phone says comes to the caller as it was meant; forwards of an account are followed, and end.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_and_forwards() {
+    use Step::{Ack, Answer, AnswerSdp, Bye, Cancel, Invite, Moved, Ok};
+    if crate::sipp::missing() {
+        return;
+    }
+    let gw = Gateway::start(29_600, Config { ring_timeout: 3, ..Config::default() }).await;
+    let mut records = gw.records();
+    let a = Raw::start("8001", 29_610, gw.port).await;
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    let mut port = 29_620;
+    let mut codes = Vec::new();
+    for (said, code, word, by) in [
+        ("486 Busy Here", 486, "busy", CallEndedBy::Callee),
+        ("600 Busy Everywhere", 486, "busy", CallEndedBy::Callee),
+        ("480 Temporarily Unavailable", 480, "no_answer", CallEndedBy::Gateway),
+        ("603 Decline", 603, "declined", CallEndedBy::Callee),
+        ("488 Not Acceptable Here", 488, "no_codec", CallEndedBy::Gateway),
+    ] {
+        let phone = Sipp::phone("8005", port, gw.port, &[Invite, Answer("180 Ringing"), Answer(said), Ack]);
+        // One contact at a time: the account's older ones would ring as well.
+        let mut call = a.invite("8005", &a.offer("8", "sendrecv"), &[], None).await;
+        let refused = answer(&mut call).await.unwrap_err();
+        phone.done().await;
+        let record = record(&mut records).await;
+        codes.push((said, refused.code, record.code.clone()));
+        assert_eq!((refused.code, record.code.as_str(), record.by), (code, word, by), "{said}");
+        assert!(refused.headers.get("Reason").unwrap().contains(word));
+        unregister("8005", port, &gw).await;
+        port += 10;
+    }
+    println!("{codes:?}");
+    // Nobody is there; nobody has that number; nobody answers.
+    for (number, code, word) in [("8006", 480, "not_registered"), ("8999", 404, "unknown_number")] {
+        let mut call = a.invite(number, &a.offer("8", "sendrecv"), &[], None).await;
+        assert_eq!(answer(&mut call).await.unwrap_err().code, code, "{number} {word}");
+        assert_eq!(record(&mut records).await.code, word);
+    }
+    let cancelled = [Invite, Answer("180 Ringing"), Cancel, Ok, Answer("487 Request Terminated"), Ack];
+    let phone = Sipp::phone("8007", port, gw.port, &cancelled);
+    let mut call = a.invite("8007", &a.offer("8", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap_err().code, 480);
+    phone.done().await;
+    assert_eq!(record(&mut records).await.code, "no_answer");
+    port += 10;
+
+    // Busy -> 8101, which is not there -> 8102, whose phone sends on to 8103, which answers.
+    let to = |n: &str| Some(n.to_owned());
+    *FORWARDS.lock().unwrap() = vec![
+        ("8100", Forwards { busy: to("8101"), ..Forwards::default() }),
+        ("8101", Forwards { offline: to("8102"), ..Forwards::default() }),
+        ("8104", Forwards { offline: to("8105"), ..Forwards::default() }),
+        ("8105", Forwards { offline: to("8104"), ..Forwards::default() }),
+    ];
+    let busy = Sipp::phone("8100", port, gw.port, &[Invite, Answer("486 Busy Here"), Ack]);
+    let moved = Sipp::phone("8102", port + 10, gw.port, &[Invite, Moved("8103"), Ack]);
+    let taken = Sipp::phone("8103", port + 20, gw.port, &[Invite, AnswerSdp("200 OK", "8"), Ack, Bye, Ok]);
+    let mut call = a.invite("8100", &a.offer("8", "sendrecv"), &[], None).await;
+    answer(&mut call).await.unwrap();
+    pause(0.3).await;
+    call.bye();
+    for phone in [busy, moved, taken] {
+        phone.done().await;
+    }
+    let record = record(&mut records).await;
+    assert_eq!((record.call.dialled.as_str(), record.call.callee.number.as_str()), ("8100", "8103"));
+    // A circle ends.
+    let mut call = a.invite("8104", &a.offer("8", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap_err().code, 480);
+    // A stranger does not reach a phone through us.
+    let stranger = Raw::start("7777", 29_612, gw.port).await;
+    let mut call = stranger.invite("8005", &a.offer("8", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap_err().code, 401);
+    gw.stop().await;
+}
+
+/// Takes a contact away that a finished SIPp left behind.
+async fn unregister(user: &str, port: u16, gw: &Gateway) {
+    let phone = Raw::start(user, port, gw.port).await;
+    assert_eq!(phone.register(&format!("secret{}", &user[3..]), 0).await.code, 200);
+    drop(phone);
+    pause(0.2).await;
+}
+
+/// One phone falls silent for good: the call ends and both are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_phone_ends_the_call() {
+    let gw = Gateway::start(29_700, Config { media_timeout: 2, ..Config::default() }).await;
+    let mut records = gw.records();
+    let (mut a, mut b) = (Raw::start("8001", 29_710, gw.port).await, Raw::start("8003", 29_712, gw.port).await);
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    let mut call = a.invite("8003", &a.offer("8", "sendrecv"), &[], None).await;
+    let (mut far, invite) = b.called().await;
+    far.accept("application/sdp", b.offer("8", "sendrecv"), Headers::new());
+    let ok = answer(&mut call).await.unwrap();
+    let (near_rtp, far_rtp) = (media_of(&ok), sdp_of(&invite.body));
+    for n in 0..100 {
+        a.talk(near_rtp, 440.0).await;
+        if n < 10 {
+            b.talk(far_rtp, 700.0).await;
+        }
+        pause(0.02).await;
+    }
+    let heard = b.hear(Duration::from_millis(200)).await;
+    assert!(heard.len() > 90, "{}", heard.len());
+    assert!(heard.windows(2).all(|w| w[1].0 == w[0].0.wrapping_add(1)), "order and numbers are kept");
+    let (one, other) = tokio::join!(end(&mut call, 10), end(&mut far, 10));
+    assert!(matches!((one, other), (EndReason::Bye(_), EndReason::Bye(_))));
+    let record = record(&mut records).await;
+    assert_eq!((record.code.as_str(), record.by), ("media_timeout", CallEndedBy::Network));
+    gw.stop().await;
+}
+
+/// pjsip calls baresip: keys, hold and resume, and a blind transfer to a third phone. A REFER to a number that nobody has, or
+/// to another realm, is refused and the call goes on. Needs `PJSUA2_PYTHON`, a Python with pjsua2-python.
+#[tokio::test(flavor = "multi_thread")]
+async fn pjsip_holds_and_transfers() {
+    use std::process::{Command, Stdio};
+    let Ok(python) = std::env::var("PJSUA2_PYTHON") else {
+        eprintln!("skipped: PJSUA2_PYTHON is not set (python3 -m venv V && V/bin/pip install pjsua2-python)");
+        return;
+    };
+    if crate::baresip::missing() {
+        return;
+    }
+    let gw = Gateway::start(29_800, Config::default()).await;
+    let mut records = gw.records();
+    let mut a = Baresip::start(phone("8001", "secret1", gw.port, "PCMA", 440.0, 29_810));
+    let mut c = Baresip::start(phone("8003", "secret3", gw.port, "PCMU", 1100.0, 29_840));
+    gw.wait_online("8001", true).await;
+    gw.wait_online("8003", true).await;
+    let dir = std::env::temp_dir().join(format!("skybridge-transfer-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (tone, heard) = (dir.join("tone.wav"), dir.join("heard.wav"));
+    crate::signal::write_tone(&tone, 700.0, 60);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/pjsua2_transfer.py");
+    let pjsip = Command::new(python)
+        .arg(script)
+        .args(["127.0.0.1:29800", "29870", "8002", "secret2", "8001", "8003"])
+        .args([&tone, &heard])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    live(&gw, CallState::Talking).await;
+    pause(2.5).await;
+    let before = a.sound("dec");
+    assert!(level(&before[before.len() - 8000..], 700.0) > 0.1, "baresip does not hear pjsip");
+    live(&gw, CallState::Held).await;
+    live(&gw, CallState::Talking).await;
+    let out = tokio::task::spawn_blocking(move || pjsip.wait_with_output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    println!("{text}");
+    assert!(text.contains("up True") && text.contains("resumed"), "{text}");
+    assert_eq!(text.matches("still up True").count(), 2, "{text}");
+    assert!(text.contains("transfer 200 True") && text.contains("ended 200"), "{text}");
+    // The new phone hears the one who stayed, A-law to mu-law. The one who stayed gets its sound: baresip 1.0 does not start its
+    // recorder again after it was on hold, so here packets are counted.
+    let call = live(&gw, CallState::Talking).await;
+    pause(2.5).await;
+    let later = live(&gw, CallState::Talking).await;
+    assert_eq!((call.caller.number.as_str(), call.callee.number.as_str()), ("8003", "8001"));
+    assert!(later.legs[1].sent > call.legs[1].sent + 50, "{:?} {:?}", call.legs, later.legs);
+    let sound = c.sound("dec");
+    let tail = &sound[sound.len() - 8000..];
+    println!("the new phone hears 8001 {:.4} and pjsip {:.4}", level(tail, 440.0), level(tail, 700.0));
+    assert!(level(tail, 440.0) > 0.15 && level(tail, 700.0) < 0.01);
+    let by_pjsip = crate::signal::read_wav(&heard);
+    assert!(crate::signal::peak_level(&by_pjsip, 440.0) > 0.1, "pjsip did not hear baresip");
+    println!("keys in baresip's log: {}", a.log().matches("DTMF").count() + a.log().matches("telephone-event").count());
+    c.command("hangup", "");
+    let record = record(&mut records).await;
+    assert_eq!((record.by, record.code.as_str()), (CallEndedBy::Caller, "ended"));
+    a.quit();
+    c.quit();
+    let _ = std::fs::remove_dir_all(&dir);
+    gw.stop().await;
+}
