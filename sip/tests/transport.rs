@@ -110,6 +110,7 @@ async fn a_websocket_client_is_answered_and_called_on_its_own_connection() {
     let peer: SocketAddr = "127.0.0.1:50111".parse().unwrap();
     let mut pipe = sip.attach(Transport::Wss, "0.0.0.0:8443".parse().unwrap(), peer).await.unwrap();
     assert_eq!(pipe.flow.local, local(8443), "our address towards the peer");
+    assert_eq!(pipe.incoming.max_message(), 65_536);
     assert_eq!(pipe.incoming.push("\r\n\r\n".into()).await, Ok(Some("\r\n".into())), "a keepalive is answered");
     assert_eq!(pipe.incoming.push("\r\n".into()).await, Ok(None));
     assert_eq!(pipe.incoming.push(ws_request("REGISTER", "").into()).await, Ok(None));

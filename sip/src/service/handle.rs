@@ -224,6 +224,9 @@ impl Sip {
     }
 }
 
+/// Bytes of the largest WebSocket message.
+const MAX_WEBSOCKET: usize = 64 * 1024;
+
 /// Both ends of a connection added with [`Sip::attach`]. Dropping it closes the flow.
 #[derive(Debug)]
 pub struct Pipe {
@@ -274,9 +277,10 @@ impl PipeIn {
         }
     }
 
-    /// The most bytes that a WebSocket message may have: header part and body at their limits.
+    /// The most bytes that a WebSocket message may have: as a datagram, 64 KiB. Whoever finds the page may open a connection,
+    /// and what is not whole yet is held for each.
     pub fn max_message(&self) -> usize {
-        self.limits.max_message()
+        self.limits.max_message().min(MAX_WEBSOCKET)
     }
 }
 
