@@ -56,6 +56,7 @@ pub struct App {
     pub registry: Registry,
     pub reports: Reports,
     pub alarms: AlarmDesk,
+    pub books: crate::calls::Books,
     /// Tells the alarm desk that somebody has seen an alarm.
     pub acknowledged: mpsc::Sender<String>,
     pub trees: Trees,
@@ -262,6 +263,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         registry,
         reports,
         alarms: AlarmDesk::default(),
+        books: crate::calls::Books::default(),
         acknowledged,
         trees: Trees::default(),
         endpoint,
@@ -294,6 +296,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(alarms::run(app.clone(), report_queues, acknowledgements));
     tasks.spawn(tracks::run(app.clone()));
     tasks.spawn(alarms::forget_old(app.clone()));
+    tasks.spawn(crate::calls::run(app.clone()));
+    tasks.spawn(crate::calls::forget_old(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));

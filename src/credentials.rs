@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bridge_core::{AccountKind, Credentials, Secret};
+use bridge_core::{AccountKind, Credentials, Forwards, Secret};
 use dashmap::DashMap;
 use md5::{Digest, Md5};
 
@@ -13,6 +13,7 @@ use crate::store::{SecretRow, Store, StoreError};
 pub struct SecretTable {
     store: Store,
     rows: Arc<DashMap<(String, String), SecretRow>>,
+    forwards: Arc<DashMap<String, Forwards>>,
     device_realm: String,
     phone_realm: String,
 }
@@ -27,7 +28,8 @@ fn kind_word(kind: AccountKind) -> &'static str {
 impl SecretTable {
     pub async fn load(store: Store, device_realm: String, phone_realm: String) -> Result<Self, StoreError> {
         let rows = store.secrets().await?.into_iter().map(|r| ((r.kind.clone(), r.name.clone()), r)).collect();
-        Ok(SecretTable { store, rows: Arc::new(rows), device_realm, phone_realm })
+        let forwards = Arc::new(store.forwards().await?.into_iter().collect());
+        Ok(SecretTable { store, rows: Arc::new(rows), forwards, device_realm, phone_realm })
     }
 
     /// Stores H(A1) of the password, never the password.
@@ -44,7 +46,18 @@ impl SecretTable {
         Ok(())
     }
 
+    /// Sets where the calls of a phone account go.
+    pub async fn set_forwards(&self, user: &str, forwards: Forwards) -> Result<(), StoreError> {
+        self.store.put_forwards(user, &forwards).await?;
+        self.forwards.insert(user.to_owned(), forwards);
+        Ok(())
+    }
+
     pub async fn remove(&self, kind: AccountKind, user: &str) -> Result<bool, StoreError> {
+        if kind == AccountKind::Phone {
+            self.forwards.remove(user);
+            self.store.delete_forwards(user).await?;
+        }
         let kind = kind_word(kind);
         self.rows.remove(&(kind.to_owned(), user.to_owned()));
         self.store.delete_secret(kind, user).await
@@ -70,5 +83,9 @@ impl Credentials for SecretTable {
 
     fn display_name(&self, kind: AccountKind, user: &str) -> Option<String> {
         self.rows.get(&(kind_word(kind).to_owned(), user.to_owned())).map(|r| r.display.clone())
+    }
+
+    fn forwards(&self, user: &str) -> Forwards {
+        self.forwards.get(user).map(|f| f.clone()).unwrap_or_default()
     }
 }

@@ -6,6 +6,7 @@ pub mod api;
 pub mod app;
 pub mod audit;
 pub mod bridges;
+pub mod calls;
 pub mod command;
 pub mod conference;
 pub mod confirmations;

@@ -22,6 +22,7 @@ pub struct Metrics {
     retransmitted: IntCounter,
     reports: IntCounterVec,
     reports_waiting: IntGaugeVec,
+    call_records: IntCounterVec,
     pub positions_written: IntCounter,
     pub positions_unwritten: IntCounter,
     sip: IntCounterVec,
@@ -62,6 +63,9 @@ impl Metrics {
         let words = Opts::new("skybridge_reports_total", "Alarms and positions of devices, by what became of them");
         let reports = IntCounterVec::new(words, &["kind"])?;
         r.register(Box::new(reports.clone()))?;
+        let words = Opts::new("skybridge_call_records_total", "Records of calls, by what became of them");
+        let call_records = IntCounterVec::new(words, &["kind"])?;
+        r.register(Box::new(call_records.clone()))?;
         let words = Opts::new("skybridge_browser_events_total", "What happened to browser legs, by kind, since start");
         let browser = IntCounterVec::new(words, &["kind"])?;
         r.register(Box::new(browser.clone()))?;
@@ -92,6 +96,7 @@ impl Metrics {
             sent_packets: counter(r, "skybridge_browser_sent_packets_total", "Datagrams sent to browsers")?,
             sent_bytes: counter(r, "skybridge_browser_sent_bytes_total", "RTP payload bytes sent to browsers")?,
             retransmitted: counter(r, "skybridge_browser_retransmitted_packets_total", "RTP packets sent again")?,
+            call_records,
             reports,
             reports_waiting: gauges(
                 r,
@@ -160,6 +165,8 @@ impl Metrics {
         ] {
             raise(&self.reports.with_label_values(&[kind]), total);
         }
+        raise(&self.call_records.with_label_values(&["written"]), app.books.written());
+        raise(&self.call_records.with_label_values(&["lost"]), crate::calls::lost(app));
         self.reports_waiting.with_label_values(&["alarm"]).set(app.alarms.waiting() as i64);
         self.reports_waiting.with_label_values(&["position"]).set(app.reports.waiting() as i64);
         let made = &app.transcoders.counters;

@@ -19,6 +19,7 @@ pub struct Settings {
     pub pictures: Pictures,
     pub hall: Hall,
     pub alarms: Alarms,
+    pub calls: Calls,
     pub tracks: Tracks,
     pub capture: Capture,
     pub gb28181: bridge_gb28181::Config,
@@ -268,6 +269,19 @@ impl Default for Alarms {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    pub keep_days: u32,
+    pub max_rows: u32,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls { keep_days: 400, max_rows: 1_000_000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tracks {
     pub keep_days: u32,
     pub interval: u32,
@@ -428,6 +442,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     }
     if !(1..=4096).contains(&s.media.ring_megabytes) {
         wrong("media.ring_megabytes", format!("{} is not between 1 and 4096", s.media.ring_megabytes));
+    }
+    if s.calls.max_rows == 0 {
+        wrong("calls.max_rows", "0 would keep no record of any call".to_owned());
     }
     if s.alarms.merge_seconds > 3_600 {
         wrong("alarms.merge_seconds", format!("{} is more than 3600", s.alarms.merge_seconds));

@@ -3,6 +3,7 @@
 mod accounts;
 mod alarms;
 mod auth;
+mod calls;
 mod captures;
 mod channels;
 mod conferences;
@@ -150,6 +151,10 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(accounts::audit))
         .routes(routes!(phones::list, phones::create))
         .routes(routes!(phones::delete))
+        .routes(routes!(phones::set_forwards))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::live))
+        .routes(routes!(calls::hang_up))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))
         .routes(routes!(events::stream))

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bridge_core::{AccountKind, DeviceId, Timestamp};
+use bridge_core::{AccountKind, Credentials, DeviceId, Forwards, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,6 +18,8 @@ pub struct PhoneView {
     contact: Option<String>,
     #[schema(value_type = Option<String>)]
     expires_at: Option<Timestamp>,
+    #[schema(value_type = Object)]
+    forwards: Forwards,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -34,6 +36,7 @@ pub async fn list(State(app): State<Shared>, Admin(_who): Admin) -> Json<PhoneLi
             registered: device.as_ref().is_some_and(|d| d.online),
             contact: device.as_ref().map(|d| d.address.clone()).filter(|a| !a.is_empty()),
             expires_at: device.as_ref().and_then(|d| d.expires_at),
+            forwards: app.secrets.forwards(&user),
             user,
             name,
         }
@@ -69,6 +72,43 @@ pub async fn create(
     app.secrets.set(AccountKind::Phone, &body.user, body.name.trim(), &body.password).await?;
     who.note(&app, "set_phone", &body.user, body.name.trim());
     Ok(StatusCode::CREATED)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct NewForwards {
+    /// Number of another account; none: the caller hears that the phone is busy.
+    #[serde(default)]
+    busy: Option<String>,
+    #[serde(default)]
+    no_answer: Option<String>,
+    #[serde(default)]
+    offline: Option<String>,
+}
+
+/// Say where an account's calls go when it is busy, does not answer or is not registered.
+#[utoipa::path(put, path = "/phones/{user}/forwards", params(("user" = String, Path)), request_body = NewForwards,
+    responses((status = 204), (status = 400), (status = 404)))]
+pub async fn set_forwards(
+    State(app): State<Shared>,
+    Admin(who): Admin,
+    Path(user): Path<String>,
+    Json(body): Json<NewForwards>,
+) -> Result<StatusCode, ApiError> {
+    let known = |number: &str| app.secrets.secret(AccountKind::Phone, number).is_some();
+    if !known(&user) {
+        return Err(ApiError::not_found(&format!("phone {user}")));
+    }
+    let given = |n: Option<String>| n.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty());
+    let forwards = Forwards { busy: given(body.busy), no_answer: given(body.no_answer), offline: given(body.offline) };
+    for number in [&forwards.busy, &forwards.no_answer, &forwards.offline].into_iter().flatten() {
+        if *number == user || !known(number) {
+            return Err(ApiError::invalid("calls are forwarded to the number of another phone account"));
+        }
+    }
+    let detail = serde_json::to_string(&forwards).unwrap_or_default();
+    app.secrets.set_forwards(&user, forwards).await?;
+    who.note(&app, "set_forwards", &user, &detail);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Delete a phone account.

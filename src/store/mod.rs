@@ -3,6 +3,7 @@
 mod accounts;
 mod alarms;
 mod audit;
+mod calls;
 mod conferences;
 mod control;
 mod devices;
@@ -20,6 +21,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 pub use accounts::{AccountRow, Role, TokenRow};
 pub use alarms::{AlarmFilter, AlarmRow};
 pub use audit::{AuditFilter, AuditRow};
+pub use calls::{CallFilter, CallRow};
 pub use conferences::ConferenceRow;
 pub use devices::SecretRow;
 pub use fetches::FetchRow;

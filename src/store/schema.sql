@@ -142,3 +142,30 @@ CREATE TABLE IF NOT EXISTS preset_names (
     name TEXT NOT NULL,
     PRIMARY KEY (channel, preset)
 );
+CREATE TABLE IF NOT EXISTS calls (
+    id TEXT PRIMARY KEY,
+    direction TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    caller_name TEXT NOT NULL,
+    callee TEXT NOT NULL,
+    callee_name TEXT NOT NULL,
+    dialled TEXT NOT NULL,
+    began_at BIGINT NOT NULL,
+    rang_at BIGINT,
+    answered_at BIGINT,
+    ended_at BIGINT NOT NULL,
+    ended_by TEXT NOT NULL,
+    code TEXT NOT NULL,
+    zh TEXT NOT NULL,
+    en TEXT NOT NULL,
+    legs TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS calls_by_time ON calls (began_at);
+CREATE INDEX IF NOT EXISTS calls_by_caller ON calls (caller, began_at);
+CREATE INDEX IF NOT EXISTS calls_by_callee ON calls (callee, began_at);
+CREATE TABLE IF NOT EXISTS phone_forwards (
+    phone TEXT PRIMARY KEY,
+    busy TEXT,
+    no_answer TEXT,
+    offline TEXT
+);

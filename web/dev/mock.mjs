@@ -90,6 +90,7 @@ function route(method, p, q, body, who) {
   }
   if (a === 'accounts') { if (m === 'GET') return items(d.accounts); if (m === 'POST') d.accounts.push({ name: body.name, role: body.role, must_change_password: true }); if (m === 'PATCH') Object.assign(d.accounts.find((x) => x.name === b), body.role ? { role: body.role } : { must_change_password: true }); if (m === 'DELETE') d.accounts.splice(d.accounts.findIndex((x) => x.name === b), 1); return none; }
   if (a === 'phones') { if (m === 'GET') return items(d.phones); if (m === 'POST') d.phones.push({ user: body.user, name: body.name, registered: false, contact: null, expires_at: null }); if (m === 'DELETE') d.phones.splice(d.phones.findIndex((x) => x.user === b), 1); return none; }
+  if (a === 'calls') { if (b === 'live') return items(d.liveCalls); if (m === 'POST') { d.liveCalls.splice(d.liveCalls.findIndex((x) => x.id === b), 1); return { status: 202 }; } return page(d.calls.filter((x) => (!q.get('missed') || x.missed) && (!q.get('number') || [x.caller, x.callee, x.dialled].includes(q.get('number')))), q); }
   if (a === 'audit') return page(d.audit.filter((x) => !q.get('account') || x.account === q.get('account')), q);
   if (a === 'leases') return items([]);
   if (a === 'system') return ok(system());

@@ -7,6 +7,7 @@ import './styles/shell.css';
 import './styles/wall.css';
 import './styles/watch.css';
 import './styles/alarms.css';
+import './styles/calls.css';
 import './styles/confer.css';
 import './styles/replay.css';
 import './styles/admin.css';

@@ -1,6 +1,6 @@
 // The typed client. One function a call; paths only here.
 import type {
-  Alarm, Channel, Track, TreeNode,
+  Alarm, Call, Channel, LiveCall, Track, TreeNode,
   Notice,
   Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, Page, Phone, Picture, Plan, Playback, Quality, Recording, Role,
   Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Trace, Wall, Whose,
@@ -210,6 +210,9 @@ export const api = {
   phones: () => json<Items<Phone>>('phones'),
   addPhone: (p: { user: string; password: string; name: string }) => none('phones', { method: 'POST', json: p }),
   deletePhone: (user: string) => none(`phones/${seg(user)}`, { method: 'DELETE' }),
+  calls: (q: { from?: string; to?: string; number?: string; direction?: string; missed?: string; offset?: number; limit?: number }) => json<Page<Call>>(`calls${query(q)}`),
+  liveCalls: () => json<Items<LiveCall>>('calls/live'),
+  hangUpCall: (id: string) => none(`calls/${seg(id)}/hangup`, { method: 'POST' }),
   audit: (q: { from?: string; to?: string; account?: string; offset?: number; limit?: number }) => json<Page<AuditEntry>>(`audit${query(q)}`),
   system: () => json<SystemState>('system'),
   notices: () => json<{ items: Notice[] }>('notices'),

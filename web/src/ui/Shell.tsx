@@ -11,7 +11,7 @@ import { Button, Dialog, ProblemLine, useNow } from './basic';
 import { bytes, clock, day, duration, zone } from './format';
 import { Icon } from './Icon';
 
-const PAGES: [Route['page'], Key][] = [['watch', 'nav.watch'], ['alarms', 'nav.alarms'], ['confer', 'nav.confer'], ['replay', 'nav.replay'], ['admin', 'nav.admin']];
+const PAGES: [Route['page'], Key][] = [['watch', 'nav.watch'], ['alarms', 'nav.alarms'], ['confer', 'nav.confer'], ['calls', 'nav.calls'], ['replay', 'nav.replay'], ['admin', 'nav.admin']];
 
 export function Shell({ page, children }: { page: Route['page']; children: ReactNode }) {
   const { t, lang } = useSpeech();
