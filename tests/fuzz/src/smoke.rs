@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Entry = fn(&[u8]);
 
 /// Name, entry point, and the kinds of seeds that it likes.
-const TARGETS: [(&str, Entry, &[&str]); 19] = [
+const TARGETS: [(&str, Entry, &[&str]); 20] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
