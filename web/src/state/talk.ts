@@ -74,12 +74,16 @@ export async function beginTalk(channels: readonly string[]) {
     for (const t of mic.getAudioTracks()) t.enabled = true;
     ownTalk.set({ channels, phase: 'calling', id: '', view: null });
     const back = (s: MediaStream) => { if (backAudio) { backAudio.srcObject = s; backAudio.autoplay = true; void backAudio.play().catch(() => {}); } };
-    const [talk, sdp] = await Promise.all([api.beginTalk(channels), own.offer(mic, back, () => { if (my === run) endTalk(); })]);
-    if (my !== run) { api.endTalk(talk.id, true).catch(() => {}); return; }
-    // The event may have been quicker than the answer, and know more.
-    const view = talks.get().get(talk.id) ?? talk;
-    ownTalk.set({ channels, phase: phaseOf(view), id: talk.id, view });
-    await own.answer(talk.id, sdp);
+    // Taken up as soon as it is known: who lets go while the microphone's leg is still being made ends it all the same.
+    const begun = api.beginTalk(channels).then((talk) => {
+      if (my !== run) { api.endTalk(talk.id, true).catch(() => { /* it ended by itself */ }); return talk; }
+      // The event may have been quicker than the answer, and know more.
+      const view = talks.get().get(talk.id) ?? talk;
+      ownTalk.set({ channels, phase: phaseOf(view), id: talk.id, view });
+      return talk;
+    });
+    const [talk, sdp] = await Promise.all([begun, own.offer(mic, back, () => { if (my === run) endTalk(); })]);
+    if (my === run) await own.answer(talk.id, sdp);
   } catch (e) {
     if (my !== run) return;
     const error = e instanceof MicrophoneError ? Object.assign(asApiError(e), { zh: e.zh, en: e.en }) : asApiError(e);
