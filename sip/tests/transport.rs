@@ -362,7 +362,7 @@ async fn large_requests_on_sockets() {
     for _ in 0..2 {
         let me = sip.clone();
         let asking = tokio::spawn(async move { me.request(target, large(3_000)).await });
-        let (n, from) = timeout(Duration::from_millis(450), deaf.recv_from(&mut buffer)).await.unwrap().unwrap();
+        let (n, from) = timeout(Duration::from_secs(5), deaf.recv_from(&mut buffer)).await.unwrap().unwrap();
         let Ok(Message::Request(req)) = Message::parse(&buffer[..n]) else { panic!() };
         assert_eq!((req.top_via().unwrap().transport.as_str(), req.body.len()), ("UDP", 3_000));
         deaf.send_to(&req.respond(200).to_bytes(), from).await.unwrap();
@@ -417,8 +417,8 @@ async fn repeats(sip: &Sip, peer: &UdpSocket, first_ms: u64) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_flow_from_a_satellite_network_or_account_has_its_timers() {
-    let slow = LinkProfile { t1: Duration::from_millis(200), ..LinkProfile::LAN };
-    let quick = LinkProfile { t1: Duration::from_millis(50), ..LinkProfile::LAN };
+    let slow = LinkProfile { t1: Duration::from_millis(800), ..LinkProfile::LAN };
+    let quick = LinkProfile { t1: Duration::from_millis(200), ..LinkProfile::LAN };
     let (mut service, sip) =
         Service::bind(ServiceConfig { udp: vec![local(0)], ..ServiceConfig::default() }).await.unwrap();
     let networks: Vec<Network> = vec!["127.0.8.0/24".parse().unwrap()];
@@ -429,19 +429,20 @@ async fn a_flow_from_a_satellite_network_or_account_has_its_timers() {
     tokio::spawn(service.run(stop.clone()));
     let near = UdpSocket::bind("127.0.0.9:0").await.unwrap();
     let far = UdpSocket::bind("127.0.8.9:0").await.unwrap();
-    let close =
-        |times: &[u64], t1: u64| times.len() == 3 && times[1].abs_diff(t1) < t1 / 2 && times[2].abs_diff(3 * t1) < t1;
-    let times = repeats(&sip, &near, 50).await;
-    assert!(close(&times, 50), "{times:?}");
-    let times = repeats(&sip, &far, 200).await;
+    let close = |times: &[u64], t1: u64| {
+        times.len() == 3 && times[1] >= t1 * 9 / 10 && times[1] < t1 * 3 && times[2] >= t1 * 27 / 10
+    };
+    let times = repeats(&sip, &near, 200).await;
     assert!(close(&times, 200), "{times:?}");
+    let times = repeats(&sip, &far, 800).await;
+    assert!(close(&times, 800), "{times:?}");
     // The near one registers as an account that is known to be far: from then on its flow is slow.
     let register = "REGISTER sip:hall SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bKr\r\nFrom: <sip:8001@hall>;tag=1\r\nTo: <sip:8001@hall>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\r\n";
     near.send_to(register.as_bytes(), sip.listening().0[0]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut buffer = [0; 2_000];
     while near.try_recv(&mut buffer).is_ok() {}
-    let times = repeats(&sip, &near, 200).await;
-    assert!(close(&times, 200), "{times:?}");
+    let times = repeats(&sip, &near, 800).await;
+    assert!(close(&times, 800), "{times:?}");
     stop.cancel();
 }

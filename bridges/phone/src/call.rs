@@ -388,13 +388,17 @@ impl Standing {
         match result {
             Ok(r) if r.is_success() => {
                 if let Some(timer) = &mut self.timer {
-                    timer.refreshed(Instant::now());
+                    timer.answered(&r.headers, Instant::now());
                 }
             }
             // The call is gone at the far end (RFC 4028 10).
             Ok(r) if matches!(r.code, 408 | 481) => self.hang_up(End::fault(Reason::RefreshMissing)),
             Err(SipError::Timeout) => self.hang_up(End::fault(Reason::RefreshMissing)),
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => {
+                if let Some(timer) = &mut self.timer {
+                    timer.later(Instant::now());
+                }
+            }
         }
     }
 

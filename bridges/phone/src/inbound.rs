@@ -27,7 +27,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
     let caller = caller(&shared, &who, &request, &flow);
     let number = request.uri.user().to_owned();
     let Some(place) = shared.place(&caller.id) else {
-        return reject(&shared, &call, &request, &Reason::Limit.fault(), 486);
+        let fault = Reason::Limit.fault();
+        let (from, to) = (CallParty::new(&caller.number, &caller.name), CallParty::new(&number, ""));
+        let entry = shared.log.begin(format!("{:016x}", rand::random::<u64>()), CallDirection::In, from, to);
+        entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
+        return reject(&shared, &call, &request, &fault, 486);
     };
     // Who has no account may call conferences only: nobody uses us as a way to our phones unproven.
     if !shared.ctx.rooms.exists(&number)

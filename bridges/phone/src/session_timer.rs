@@ -7,6 +7,10 @@ use sip::{Headers, Request};
 
 /// The floor of RFC 4028 4.
 pub(crate) const MIN_SE: u32 = 90;
+/// What RFC 4028 recommends.
+const OWN: Duration = Duration::from_secs(1800);
+/// To the next try after a refresh that was refused for the moment.
+const LATER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionTimer {
@@ -15,6 +19,8 @@ pub(crate) struct SessionTimer {
     ours: bool,
     last: Instant,
     sent: bool,
+    /// Not tried again before.
+    not_before: Option<Instant>,
 }
 
 /// What is due.
@@ -47,14 +53,25 @@ impl SessionTimer {
         }
         // Without its support only we can refresh (RFC 4028 9).
         let ours = !supports || uac == Some(false);
-        Ok(Some(SessionTimer { interval: Duration::from_secs(u64::from(seconds)), ours, last: now, sent: false }))
+        Ok(Some(SessionTimer {
+            interval: Duration::from_secs(u64::from(seconds)),
+            ours,
+            last: now,
+            sent: false,
+            not_before: None,
+        }))
+    }
+
+    /// For a leg whose phone asked for none: we refresh, and so learn of a phone that has gone (RFC 4028 7.2).
+    pub fn own(now: Instant) -> SessionTimer {
+        SessionTimer { interval: OWN, ours: true, last: now, sent: false, not_before: None }
     }
 
     /// From the 2xx to a request of ours.
     pub fn of_response(headers: &Headers, now: Instant) -> Option<SessionTimer> {
         let (seconds, uac) = session_expires(headers)?;
         let interval = Duration::from_secs(u64::from(seconds.max(MIN_SE)));
-        Some(SessionTimer { interval, ours: uac != Some(false), last: now, sent: false })
+        Some(SessionTimer { interval, ours: uac != Some(false), last: now, sent: false, not_before: None })
     }
 
     /// What our 2xx to the phone's request says.
@@ -67,15 +84,31 @@ impl SessionTimer {
         extra.push("Supported", "timer");
     }
 
-    /// What our refresh says.
+    /// What a request of ours says: who refreshed goes on doing so.
     pub fn request(&self, headers: &mut Headers) {
-        headers.push("Session-Expires", format!("{};refresher=uac", self.interval.as_secs()));
+        let who = if self.ours { "uac" } else { "uas" };
+        headers.push("Session-Expires", format!("{};refresher={who}", self.interval.as_secs()));
         headers.push("Supported", "timer");
     }
 
     pub fn refreshed(&mut self, now: Instant) {
         self.last = now;
         self.sent = false;
+        self.not_before = None;
+    }
+
+    /// As the 2xx to a request of ours says; without a word of it the timer goes on as it was.
+    pub fn answered(&mut self, headers: &Headers, now: Instant) {
+        match SessionTimer::of_response(headers, now) {
+            Some(new) => *self = new,
+            None => self.refreshed(now),
+        }
+    }
+
+    /// The phone is there and could not take the refresh: again in a while.
+    pub fn later(&mut self, now: Instant) {
+        self.sent = false;
+        self.not_before = Some(now + LATER);
     }
 
     /// The refresh could not be sent now: it is due again at once.
@@ -86,7 +119,8 @@ impl SessionTimer {
     pub fn due(&mut self, now: Instant) -> Due {
         let since = now.saturating_duration_since(self.last);
         if self.ours {
-            if since >= self.interval / 2 && !self.sent {
+            let held = self.not_before.is_some_and(|t| now < t);
+            if since >= self.interval / 2 && !self.sent && !held {
                 self.sent = true;
                 return Due::Refresh;
             }
@@ -125,5 +159,19 @@ mod tests {
         ours.refreshed(t + Duration::from_secs(901));
         assert_eq!(ours.due(t + Duration::from_secs(1801)), Due::Refresh);
         assert!(timer("1800", false).unwrap().unwrap().ours);
+        // Refused for the moment: again after 10 s, not at each look.
+        let mut ours = SessionTimer::own(t);
+        assert_eq!(ours.due(t + Duration::from_secs(900)), Due::Refresh);
+        ours.later(t + Duration::from_secs(901));
+        assert_eq!(ours.due(t + Duration::from_secs(905)), Due::Nothing);
+        assert_eq!(ours.due(t + Duration::from_secs(911)), Due::Refresh);
+        // A phone that refreshes goes on doing so after a request of ours, if it says so.
+        let mut headers = Headers::new();
+        theirs.request(&mut headers);
+        assert_eq!(headers.get("Session-Expires"), Some("90;refresher=uas"));
+        let mut said = Headers::new();
+        said.push("Session-Expires", "90;refresher=uac");
+        theirs.answered(&said, t);
+        assert!(theirs.ours, "its 200 gave the part to us");
     }
 }

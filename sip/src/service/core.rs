@@ -319,9 +319,7 @@ impl Core {
                     Ok(id) => {
                         let (tx, rx) = mpsc::channel(CALL_QUEUE);
                         self.calls.insert(id, tx);
-                        if reply.send(Ok((id, rx))).is_err() {
-                            self.endpoint.cancel(t, id);
-                        }
+                        drop(reply.send(Ok(Call::new(id, rx, Sip { shared: self.hub.shared.clone() }))));
                     }
                     Err(e) => drop(reply.send(Err(e))),
                 }

@@ -37,7 +37,8 @@ pub(crate) enum Order {
         target: Target,
         req: Box<Request>,
         creds: Option<DigestClient>,
-        reply: Reply<(CallId, mpsc::Receiver<CallEvent>)>,
+        /// A call that nobody takes any more hangs up when it is dropped.
+        reply: Reply<Call>,
     },
     Ring {
         call: CallId,
@@ -158,8 +159,7 @@ impl Sip {
     }
 
     async fn call_peer(&self, target: Target, req: Request, creds: Option<DigestClient>) -> Result<Call, SipError> {
-        let (id, events) = self.ask(|reply| Order::Invite { target, req: Box::new(req), creds, reply }).await?;
-        Ok(Call::new(id, events, self.clone()))
+        self.ask(|reply| Order::Invite { target, req: Box::new(req), creds, reply }).await
     }
 
     /// A flow by its id; `None` when its connection is gone.

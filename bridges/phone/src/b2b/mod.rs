@@ -71,8 +71,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place)
     let entry = shared.log.begin(id, CallDirection::Between, incoming.caller.clone(), incoming.callee.clone());
     let (caller, number) = (incoming.caller.number.clone(), incoming.callee.number.clone());
     tracing::info!(caller, number, call_id = incoming.request.call_id().unwrap_or(""), "a phone calls a phone");
-    let over = run(&shared, incoming, &entry).await;
-    drop(place);
+    let over = run(&shared, incoming, &entry, place).await;
     if over.code != "ended" {
         tracing::info!(caller, number, code = over.code, why = %over.words.en, "a call between phones ended");
     }
@@ -109,14 +108,16 @@ fn code_for(fault: &Fault) -> u16 {
     }
 }
 
-async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Over {
+async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place: Place) -> Over {
     let Incoming { mut call, flow, request, caller, callee } = incoming;
-    let failed = |call: &Call, fault: Fault, code: u16, warning: Option<&str>| {
+    let failed = |call: &Call, place: Place, fault: Fault, code: u16, warning: Option<&str>| {
+        // Given back before the answer: the caller's next try may follow it at once.
+        drop(place);
         refuse(call, &request, &fault, code, warning);
         Over::fault(CallEndedBy::Gateway, &fault)
     };
     let Ok(timer) = SessionTimer::of_request(&request, Instant::now()) else {
-        return failed(&call, Reason::CallFailed.with("Session-Expires"), 422, None);
+        return failed(&call, place, Reason::CallFailed.with("Session-Expires"), 422, None);
     };
     let offered = match request.body.is_empty() {
         true => None,
@@ -124,16 +125,16 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Ove
             Ok(described) => Some(described),
             Err(refusal) => {
                 let reason = refusal.reason();
-                return failed(&call, reason.fault(), reason.sip_code(), Some(refusal.warning()));
+                return failed(&call, place, reason.fault(), reason.sip_code(), Some(refusal.warning()));
             }
         },
     };
     let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
-        return failed(&call, Reason::NoMediaPort.fault(), 503, None);
+        return failed(&call, place, Reason::NoMediaPort.fault(), 503, None);
     };
     let relay = Relay::start([near, far], shared.metrics.clone());
     if let Some(offered) = &offered {
-        relay.describe(0, MediaEnd::of(offered)).await;
+        relay.expect(0, MediaEnd::of(offered)).await;
     }
     let target = Target::Flow(flow.id);
     let near = Local { address: media_address(shared, &target), port: relay.port(0) };
@@ -160,17 +161,17 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Ove
         Err(Gone::Refused(fault)) => {
             // Said by the phone that was called, or by its absence.
             let by = if matches!(fault.code, "busy" | "declined") { CallEndedBy::Callee } else { CallEndedBy::Gateway };
+            drop(place);
             refuse(&call, &request, &fault, code_for(&fault), None);
             return Over::fault(by, &fault);
         }
     };
-    let Answered { call: far_call, response, mut far_side, callee, place } = answered;
-    let _place = place;
+    let Answered { call: far_call, response, mut far_side, callee, place: far_place } = answered;
     let described = match Described::read(&response.body) {
         Ok(described) => described,
         Err(refusal) => {
             far_call.bye();
-            return failed(&call, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+            return failed(&call, place, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
         }
     };
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
@@ -179,20 +180,22 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Ove
             Ok(body) => (body, offered.clone()),
             Err(refusal) => {
                 far_call.bye();
-                return failed(&call, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+                return failed(&call, place, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
             }
         },
         None => (sdp::offer(&described, near, None, described.direction), sdp::own()),
     };
     relay.describe(1, MediaEnd::of(&described)).await;
-    far_side.timer = SessionTimer::of_response(&response.headers, Instant::now());
+    let now = Instant::now();
+    // Also a call on hold whose phones have died must end.
+    far_side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
     far_side.peer_updates = allows_update(&response.headers);
     let mut far_side = far_side.into_side(*far_call, described);
     far_side.number.clone_from(&callee.number);
     let mut near_side = Side::new(call, near, near_described);
     near_side.number.clone_from(&caller.number);
     near_side.origin = near_origin;
-    near_side.timer = timer;
+    near_side.timer = timer.or(Some(SessionTimer::own(now)));
     near_side.peer_updates = allows_update(&request.headers);
     near_side.awaits_answer = offered.is_none();
     let text = near_side.stamp(body);
@@ -200,10 +203,13 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry) -> Ove
     if let Some(timer) = &timer {
         timer.answer(&mut extra);
     }
+    if let Some(offered) = &offered {
+        relay.describe(0, MediaEnd::of(offered)).await;
+    }
     near_side.call.accept("application/sdp", sdp_body(text), extra);
     entry.update(|c| c.callee = callee.clone());
     entry.answered();
-    Standing::new(shared.clone(), [near_side, far_side], relay, entry).run().await
+    Standing::new(shared.clone(), [near_side, far_side], [place, far_place], relay, entry).run().await
 }
 
 fn allows_update(headers: &Headers) -> bool {
@@ -382,6 +388,8 @@ impl Calling<'_> {
             self.relay.describe(1, MediaEnd::of(&described)).await;
             self.early = Some((branch, text.clone()));
             self.told |= 1;
+            // It knows now where to send.
+            self.relay.describe(0, MediaEnd::of(offered)).await;
             return call.ring(code, Some(("application/sdp", sdp_body(text))));
         }
         let bit = match code {

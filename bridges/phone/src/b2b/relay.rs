@@ -20,8 +20,6 @@ use super::sdp::Described;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
 
-/// How long after a description another source than the described one may be learned.
-const LEARN: Duration = Duration::from_secs(5);
 /// Silence after which the same host and SSRC may send from another port (a NAT that moved).
 const MOVE_AFTER: Duration = Duration::from_secs(1);
 /// Batches taken at one wake-up, so that a flood on one leg does not starve the other.
@@ -88,7 +86,8 @@ pub(crate) struct Heard {
 }
 
 enum Order {
-    Describe(usize, End),
+    /// Whether a source other than the described one may be learned from now on.
+    Describe(usize, End, bool),
 }
 
 /// The handle to the task. Dropping it ends the relay.
@@ -122,9 +121,15 @@ impl Relay {
         self.ports.get(side).copied().unwrap_or(0)
     }
 
-    /// This phone described itself, or did so anew.
+    /// This phone described itself, or did so anew, and knows where to send. Behind NAT it sends from elsewhere: the first source is
+    /// learned.
     pub async fn describe(&self, side: usize, end: End) {
-        let _ = self.orders.send(Order::Describe(side, end)).await;
+        let _ = self.orders.send(Order::Describe(side, end, true)).await;
+    }
+
+    /// This phone described itself, and was told of no address of ours yet: what comes from elsewhere than it said is not from it.
+    pub async fn expect(&self, side: usize, end: End) {
+        let _ = self.orders.send(Order::Describe(side, end, false)).await;
     }
 
     pub fn heard(&self) -> [Heard; 2] {
@@ -138,7 +143,8 @@ struct Leg {
     source: Option<SocketAddr>,
     ssrc: u32,
     rtcp_source: Option<SocketAddr>,
-    learn_until: Instant,
+    /// The next source is learned, wherever it is.
+    learns: bool,
     reception: Reception,
     heard: Instant,
     payload_type: Option<u8>,
@@ -153,7 +159,7 @@ impl Leg {
             source: None,
             ssrc: 0,
             rtcp_source: None,
-            learn_until: now,
+            learns: false,
             reception: Reception::default(),
             heard: now,
             payload_type: None,
@@ -161,13 +167,13 @@ impl Leg {
         }
     }
 
-    fn describe(&mut self, end: End, now: Instant) {
+    fn describe(&mut self, end: End, learns: bool, now: Instant) {
         // A phone that only changes its direction keeps the address that was learned.
         if self.end.is_none_or(|old| old.rtp != end.rtp) {
             self.source = None;
             self.rtcp_source = None;
-            self.learn_until = now + LEARN;
         }
+        self.learns = learns;
         self.heard = now;
         self.end = Some(end);
     }
@@ -185,11 +191,11 @@ impl Leg {
                 let moved = source.ip() == from.ip()
                     && ssrc == self.ssrc
                     && now.saturating_duration_since(self.heard) >= MOVE_AFTER;
-                if !(moved || now < self.learn_until && described == Some(from)) {
+                if !(moved || described == Some(from)) {
                     return false;
                 }
             }
-            None if now < self.learn_until => {}
+            None if self.learns => {}
             None if described.is_some_and(|d| d.ip() == from.ip()) => {}
             None => return false,
         }
@@ -228,10 +234,11 @@ impl Work {
             let [a, b] = &self.legs;
             let done = tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Describe(side, end)) => {
+                    Some(Order::Describe(side, end, learns)) => {
                         if let Some(leg) = self.legs.get_mut(side) {
-                            leg.describe(end, Instant::now());
+                            leg.describe(end, learns, Instant::now());
                         }
+                        let _ = tell.send(self.heard());
                         Ok(())
                     }
                     None => return,
@@ -428,8 +435,17 @@ mod tests {
         let (a, b, stranger) = (socket().await, socket().await, socket().await);
         let to_a = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(0));
         let to_b = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(1));
-        // A says another port than it sends from (behind NAT); B has mu-law only.
-        relay.describe(0, described(9, "8 101", "sendrecv")).await;
+        // A says another place than it sends from (behind NAT); B has mu-law only.
+        let behind_nat = |direction: &str| {
+            let text = format!("v=0\r\nc=IN IP4 10.1.1.1\r\nm=audio 9 RTP/AVP 8 101\r\na={direction}\r\n");
+            End::of(&Described::read(text.as_bytes()).unwrap())
+        };
+        // While it rings nobody knows where to send: who sends is a stranger.
+        relay.expect(0, behind_nat("sendrecv")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stranger.send_to(&packet(8, 1, &[1; 160]), to_a).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        relay.describe(0, behind_nat("sendrecv")).await;
         relay.describe(1, described(b.local_addr().unwrap().port(), "0 101", "sendrecv")).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         a.send_to(&packet(8, 1, &[0xD5; 160]), to_a).await.unwrap();

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::Shared;
+use crate::session_timer::MIN_SE;
 
 /// Contacts of one account that ring at once.
 const MOST_BRANCHES: usize = 8;
@@ -137,6 +138,8 @@ fn invite(shared: &Shared, ring: &Ring<'_>, target: &Target, contact: &Uri, sdp:
     request.headers.set("P-Asserted-Identity", from.to_string());
     request.headers.set("Max-Forwards", ring.hops.to_string());
     request.headers.set("Supported", "timer");
+    request.headers.set("Session-Expires", "1800");
+    request.headers.set("Min-SE", MIN_SE.to_string());
     request.set_body("application/sdp", sdp_body(sdp.to_owned()));
     request
 }

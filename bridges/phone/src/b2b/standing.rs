@@ -21,6 +21,8 @@ use crate::phone::{Place, Shared};
 use crate::session_timer::{Due, MIN_SE, SessionTimer};
 
 const TICK: Duration = Duration::from_secs(1);
+/// Tries to tell a phone what the other one understands.
+const MOST_TELLS: u8 = 5;
 /// Keys by INFO that wait for the other phone's answer.
 const MOST_INFOS: usize = 8;
 
@@ -39,6 +41,10 @@ pub(super) struct Side {
     pub peer_updates: bool,
     /// We made an offer in a 200; the ACK brings the answer.
     pub awaits_answer: bool,
+    /// Since when its sound is due as it is described now.
+    since: Instant,
+    /// It hung up, and a transfer of its own goes on without it.
+    gone: bool,
     refresh: Option<JoinHandle<Result<Response, SipError>>>,
     byed: bool,
 }
@@ -55,6 +61,8 @@ impl Side {
             timer: None,
             peer_updates: false,
             awaits_answer: false,
+            since: Instant::now(),
+            gone: false,
             refresh: None,
             byed: false,
         }
@@ -65,7 +73,13 @@ impl Side {
         self.origin.stamp(&mut sdp, "skybridge", self.local.address);
         let text = sdp.to_string();
         self.sent = Some(sdp);
+        self.since = Instant::now();
         text
+    }
+
+    fn describes(&mut self, described: Described) {
+        self.described = described;
+        self.since = Instant::now();
     }
 
     /// The direction that we stated last.
@@ -102,15 +116,17 @@ pub(super) struct Standing<'a> {
     entry: &'a CallEntry,
     passing: Option<Passing>,
     transfer: Option<Transfer>,
-    /// The callee's place among the calls that may be at once, after a transfer.
-    places: Vec<Place>,
+    /// Their places among the calls that may be at once.
+    places: [Place; 2],
+    /// Whose description could not be told to the other phone yet, and how often that was tried.
+    untold: Option<(usize, u8)>,
     infos: Arc<Semaphore>,
 }
 
 impl<'a> Standing<'a> {
-    pub fn new(shared: Arc<Shared>, sides: [Side; 2], relay: Relay, entry: &'a CallEntry) -> Self {
+    pub fn new(shared: Arc<Shared>, sides: [Side; 2], places: [Place; 2], relay: Relay, entry: &'a CallEntry) -> Self {
         let infos = Arc::new(Semaphore::new(MOST_INFOS));
-        Standing { shared, sides, relay, entry, passing: None, transfer: None, places: Vec::new(), infos }
+        Standing { shared, sides, relay, entry, passing: None, transfer: None, places, untold: None, infos }
     }
 
     /// Works until the call has ended and says how.
@@ -121,8 +137,8 @@ impl<'a> Standing<'a> {
         loop {
             let [a, b] = &mut self.sides;
             let over = tokio::select! {
-                event = a.call.next() => self.on_event(0, event).await,
-                event = b.call.next() => self.on_event(1, event).await,
+                event = a.call.next(), if !a.gone => self.on_event(0, event).await,
+                event = b.call.next(), if !b.gone => self.on_event(1, event).await,
                 result = joined(&mut a.refresh) => self.on_refresh(0, result),
                 result = joined(&mut b.refresh) => self.on_refresh(1, result),
                 result = passed(&mut self.passing) => self.on_passed(result).await,
@@ -146,8 +162,14 @@ impl<'a> Standing<'a> {
         match event {
             None => Some(Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault())),
             Some(CallEvent::Ended(reason)) => {
+                let leaves = self.transfer.as_ref().is_some_and(|t| t.by == side);
                 if let Some(s) = self.sides.get_mut(side) {
                     s.byed = true;
+                    // Many phones hang up as soon as their REFER is taken: the other phone waits for the new one.
+                    if leaves && matches!(reason, EndReason::Bye(_)) {
+                        s.gone = true;
+                        return None;
+                    }
                 }
                 Some(ended(side, &reason))
             }
@@ -171,9 +193,9 @@ impl<'a> Standing<'a> {
         };
         self.relay.describe(side, MediaEnd::of(&described)).await;
         let tell = !s.described.differs_in_place_only(&described) && s.described.direction != described.direction;
-        s.described = described.clone();
-        if tell && self.passing.is_none() {
-            self.pass(side, None, described, false);
+        s.describes(described);
+        if tell {
+            self.tell(side);
         }
         self.show_hold();
         None
@@ -233,35 +255,42 @@ impl<'a> Standing<'a> {
                 }
                 self.transfer = Some(transfer);
             }
-            Some(Ringing::Failed(refused)) => {
-                tokio::spawn(transfer::notify(&asker, transfer::line(refused.fault.code), true));
-            }
-            None => {
-                tokio::spawn(transfer::notify(&asker, "480 Temporarily Unavailable", true));
-            }
+            Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
+            None => return self.not_transferred(by, "480 Temporarily Unavailable"),
             Some(Ringing::Answered { call, response }) => {
                 let Ok(described) = Described::read(&response.body) else {
-                    tokio::spawn(transfer::notify(&asker, "488 Not Acceptable Here", true));
-                    return None;
+                    return self.not_transferred(by, "488 Not Acceptable Here");
                 };
                 let Transfer { callee, local, origin, sent, place, .. } = transfer;
                 let mut side = Side::new(*call, local, described.clone());
                 side.number.clone_from(&callee.number);
                 side.origin = origin;
                 side.sent = Some(sent);
-                side.timer = SessionTimer::of_response(&response.headers, Instant::now());
+                let now = Instant::now();
+                side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
                 side.peer_updates = super::allows_update(&response.headers);
                 self.relay.describe(by, MediaEnd::of(&described)).await;
                 let old = std::mem::replace(self.sides.get_mut(by)?, side);
-                tokio::spawn(transfer::leave(old.call));
-                self.places.push(place);
+                if !old.gone {
+                    tokio::spawn(transfer::leave(old.call));
+                }
+                // The one who left may call again.
+                *self.places.get_mut(by)? = place;
                 self.entry.update(|c| if by == 0 { c.caller = callee } else { c.callee = callee });
                 // The one who stays was on hold as a rule, and must learn what the new one understands.
-                if self.passing.is_none() {
-                    self.pass(by, None, described, false);
-                }
+                self.tell(by);
             }
         }
+        None
+    }
+
+    /// Nobody took the call: the old one goes on, unless the one who asked has left.
+    fn not_transferred(&self, by: usize, line: &str) -> Option<Over> {
+        let asker = self.sides.get(by)?;
+        if asker.gone {
+            return Some(hung_up(by));
+        }
+        tokio::spawn(transfer::notify(&asker.call.handle(), line, true));
         None
     }
 
@@ -355,10 +384,20 @@ impl<'a> Standing<'a> {
         let mut response = self.ok(side, request);
         self.relay.describe(side, MediaEnd::of(&offer)).await;
         if let Some(s) = self.sides.get_mut(side) {
-            s.described = offer;
+            s.describes(offer);
             response.set_body("application/sdp", sdp_body(s.stamp(body)));
         }
         response
+    }
+
+    /// Tells the other phone how this one is described now; if that cannot be now, at a later tick.
+    fn tell(&mut self, side: usize) {
+        let Some(s) = self.sides.get(side) else { return };
+        if self.passing.is_some() {
+            self.untold.get_or_insert((side, 0));
+        } else {
+            self.pass(side, None, s.described.clone(), false);
+        }
     }
 
     /// Carries an offer to the other phone.
@@ -380,8 +419,14 @@ impl<'a> Standing<'a> {
     /// The other phone answered an offer that was carried to it.
     async fn on_passed(&mut self, result: Result<Response, SipError>) -> Option<Over> {
         let Passing { from, request, offer, .. } = self.passing.take()?;
+        let now = Instant::now();
         let answer = match result {
-            Ok(r) if r.is_success() => Described::read(&r.body).map_err(|_| 488),
+            Ok(r) if r.is_success() => {
+                if let Some(timer) = self.sides.get_mut(1 - from).and_then(|to| to.timer.as_mut()) {
+                    timer.answered(&r.headers, now);
+                }
+                Described::read(&r.body).map_err(|_| 488)
+            }
             Ok(r) if r.code == 491 => Err(491),
             // RFC 3261 14.1 and RFC 3311: the dialog is gone; the endpoint tells its end.
             Ok(r) if matches!(r.code, 408 | 481) => Err(500),
@@ -395,10 +440,7 @@ impl<'a> Standing<'a> {
                 self.relay.describe(1 - from, MediaEnd::of(&theirs)).await;
                 let body = sdp::answer(&offer, &theirs, local, theirs.direction);
                 let to = self.sides.get_mut(1 - from)?;
-                to.described = theirs;
-                if let Some(timer) = &mut to.timer {
-                    timer.refreshed(Instant::now());
-                }
+                to.describes(theirs);
                 body.map_err(|_| 488)
             }
             Err(code) => Err(code),
@@ -409,6 +451,12 @@ impl<'a> Standing<'a> {
                 Err(code) => request.respond(code),
             };
             self.sides.get(from)?.call.respond(tx, response);
+            self.untold = self.untold.filter(|(side, _)| *side != from);
+        } else if matches!(answered, Err(491 | 500)) {
+            let tries = self.untold.filter(|(side, _)| *side == from).map_or(0, |(_, n)| n);
+            self.untold = Some((from, tries + 1)).filter(|(_, n)| *n < MOST_TELLS);
+        } else {
+            self.untold = None;
         }
         self.show_hold();
         None
@@ -451,16 +499,20 @@ impl<'a> Standing<'a> {
         for (side, heard) in self.sides.iter().zip(heard) {
             // Who is on hold, or holds, need not send.
             let sends = side.described.direction == Direction::SendRecv && side.direction() == Direction::SendRecv;
-            if sends && now.saturating_duration_since(heard.at) >= timeout {
+            let due = heard.at.max(side.since);
+            if sends && !side.gone && now.saturating_duration_since(due) >= timeout {
                 return Some(Over::fault(CallEndedBy::Network, &Reason::MediaTimeout.with(&side.number)));
             }
+        }
+        if let Some((side, _)) = self.untold.filter(|_| self.passing.is_none()) {
+            self.tell(side);
         }
         (0..2).find_map(|side| self.check_timer(side, now))
     }
 
     fn check_timer(&mut self, side: usize, now: Instant) -> Option<Over> {
         let busy = self.passing.is_some();
-        let s = self.sides.get_mut(side)?;
+        let s = self.sides.get_mut(side).filter(|s| !s.gone)?;
         let timer = s.timer.as_mut()?;
         match timer.due(now) {
             Due::Nothing => None,
@@ -489,7 +541,7 @@ impl<'a> Standing<'a> {
         s.refresh = None;
         let timer = s.timer.as_mut()?;
         match result {
-            Ok(r) if r.is_success() => timer.refreshed(Instant::now()),
+            Ok(r) if r.is_success() => timer.answered(&r.headers, Instant::now()),
             // RFC 4028 10: the call is gone at the far end.
             Ok(r) if matches!(r.code, 408 | 481) => {
                 return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number)));
@@ -500,23 +552,24 @@ impl<'a> Standing<'a> {
             // Another offer was under way: at the next tick.
             Ok(r) if r.code == 491 => timer.again(),
             Err(SipError::Pending) => timer.again(),
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => timer.later(Instant::now()),
         }
         None
     }
 }
 
+fn hung_up(side: usize) -> Over {
+    let (by, words) = match side {
+        0 => (CallEndedBy::Caller, Text::new("主叫挂机", "the caller hung up")),
+        _ => (CallEndedBy::Callee, Text::new("被叫挂机", "the phone called hung up")),
+    };
+    Over { by, code: "ended", words }
+}
+
 /// What the end of one leg means for the call.
 fn ended(side: usize, reason: &EndReason) -> Over {
-    let by = if side == 0 { CallEndedBy::Caller } else { CallEndedBy::Callee };
     match reason {
-        EndReason::Bye(_) | EndReason::Cancelled => {
-            let words = match by {
-                CallEndedBy::Caller => Text::new("主叫挂机", "the caller hung up"),
-                _ => Text::new("被叫挂机", "the phone called hung up"),
-            };
-            Over { by, code: "ended", words }
-        }
+        EndReason::Bye(_) | EndReason::Cancelled => hung_up(side),
         EndReason::Timeout => Over::fault(CallEndedBy::Network, &Reason::Unreachable.fault()),
         EndReason::FlowClosed => Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault()),
         EndReason::Rejected(r) => Over::fault(CallEndedBy::Network, &crate::outbound::rejected(r)),

@@ -401,6 +401,82 @@ async fn a_dead_phone_ends_the_call() {
     gw.stop().await;
 }
 
+/// Rung for long, the caller behind NAT: its sound is taken from where it comes once the call is answered, and it has its full
+/// time to begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_behind_nat_that_rang_for_long_is_heard() {
+    let gw = Gateway::start(29_060, Config { media_timeout: 4, ..Config::default() }).await;
+    let (mut a, mut b) = (Raw::start("8001", 29_070, gw.port).await, Raw::start("8003", 29_072, gw.port).await);
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    let private = a.offer("8", "sendrecv").replace("c=IN IP4 127.0.0.1", "c=IN IP4 10.99.0.7");
+    let mut call = a.invite("8003", &private, &[], None).await;
+    let (mut far, invite) = b.called().await;
+    pause(5.5).await;
+    far.accept("application/sdp", b.offer("8", "sendrecv"), Headers::new());
+    let ok = answer(&mut call).await.unwrap();
+    let (near_rtp, far_rtp) = (media_of(&ok), sdp_of(&invite.body));
+    for _ in 0..75 {
+        a.talk(near_rtp, 440.0).await;
+        b.talk(far_rtp, 700.0).await;
+        pause(0.02).await;
+    }
+    let (heard_a, heard_b) = (a.hear(Duration::from_millis(300)).await, b.hear(Duration::from_millis(300)).await);
+    assert!(heard_a.len() > 60 && heard_b.len() > 60, "{} {}", heard_a.len(), heard_b.len());
+    call.bye();
+    assert!(matches!(end(&mut far, 10).await, EndReason::Bye(_)));
+    gw.stop().await;
+}
+
+/// REFER, and the one who asked hangs up before the third phone has answered: the other one waits for it, and the one who left may
+/// call again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_goes_on_without_the_one_who_asked() {
+    let gw = Gateway::start(29_080, Config { max_calls_per_caller: 1, ..Config::default() }).await;
+    let mut records = gw.records();
+    let mut a = Raw::start("8001", 29_090, gw.port).await;
+    let mut b = Raw::start("8003", 29_092, gw.port).await;
+    let mut c = Raw::start("8005", 29_094, gw.port).await;
+    for (phone, password) in [(&a, "secret1"), (&b, "secret3"), (&c, "secret5")] {
+        assert_eq!(phone.register(password, 300).await.code, 200);
+    }
+    let mut call = a.invite("8003", &a.offer("8", "sendrecv"), &[], None).await;
+    let (far, _) = b.called().await;
+    far.accept("application/sdp", b.offer("8", "sendrecv"), Headers::new());
+    let near_rtp = media_of(&answer(&mut call).await.unwrap());
+    live(&gw, CallState::Talking).await;
+    let mut refer = sip::Request::new(sip::Method::Refer, sip::Uri::default());
+    refer.headers.set("Refer-To", "<sip:8005@127.0.0.1>");
+    assert_eq!(far.send(refer).await.unwrap().code, 202);
+    far.bye();
+    let (third, invite) = c.called().await;
+    pause(1.5).await;
+    third.accept("application/sdp", c.offer("8", "sendrecv"), Headers::new());
+    // The one who stays is told what the new one understands.
+    let (tx, told) = request(&mut call).await;
+    assert_eq!(told.method, sip::Method::Invite);
+    let mut taken = told.respond(200);
+    taken.set_body("application/sdp", a.offer("8", "sendrecv"));
+    call.respond(tx, taken);
+    let third_rtp = sdp_of(&invite.body);
+    for _ in 0..75 {
+        a.talk(near_rtp, 440.0).await;
+        c.talk(third_rtp, 700.0).await;
+        pause(0.02).await;
+    }
+    let (heard_a, heard_c) = (a.hear(Duration::from_millis(300)).await, c.hear(Duration::from_millis(300)).await);
+    assert!(heard_a.len() > 60 && heard_c.len() > 60, "{} {}", heard_a.len(), heard_c.len());
+    // 480 for a phone that is not there, and not 486 for a place that is still taken.
+    let mut again = b.invite("8006", &b.offer("8", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut again).await.unwrap_err().code, 480);
+    assert_eq!(record(&mut records).await.code, "not_registered");
+    call.bye();
+    let record = record(&mut records).await;
+    assert_eq!((record.code.as_str(), record.call.callee.number.as_str()), ("ended", "8005"));
+    drop(third);
+    gw.stop().await;
+}
+
 /// pjsip calls baresip: keys, hold and resume, and a blind transfer to a third phone. A REFER to a number that nobody has, or
 /// to another realm, is refused and the call goes on. Needs `PJSUA2_PYTHON`, a Python with pjsua2-python.
 #[tokio::test(flavor = "multi_thread")]
