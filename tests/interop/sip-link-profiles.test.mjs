@@ -83,7 +83,7 @@ test('an account behind a satellite has its timers and its MTU, another one has 
   }
   const members = `/conferences/${id((await gateway.conference()).id)}/members`;
   for (const phone of phones) await gateway.api.post(members, { dial: phone.user });
-  await wait(3_600);
+  await until('8002 and 8003 are asked three times', () => phones.slice(1).every((phone) => phone.invites().length >= 3), 20);
   const [viaTcp, slow, usual] = phones.map((phone) => phone.invites());
   const size = viaTcp[0].text.length;
   say(`the INVITE has ${size} bytes; 8001 over ${viaTcp.map((i) => i.over)}, 8002 over ${slow.map((i) => i.over)}, 8003 over ${usual.map((i) => i.over)}`);
@@ -96,11 +96,11 @@ test('an account behind a satellite has its timers and its MTU, another one has 
   const times = (list) => list.map((i) => Math.round((i.at - list[0].at) / 100) / 10);
   say(`8002 after ${times(slow)} s, 8003 after ${times(usual)} s`);
   assert.ok(slow.every((i) => i.over === 'udp' && /^SIP\/2\.0\/UDP /.test(header(i.text, 'Via'))));
-  assert.deepEqual(times(slow).slice(0, 3).map(Math.round), [0, 1, 3]);
-  assert.equal(slow.length, 3);
+  const [, slowSecond, slowThird] = times(slow), [, usualSecond, usualThird] = times(usual);
+  assert.ok(slowSecond >= 0.9 && slowThird >= 2.8, `${slowSecond}, ${slowThird} s`);
   // Not known to be far: UDP although it would take TCP, repeated after 0.5, 1.5, 3.5 s.
   assert.ok(usual.every((i) => i.over === 'udp'));
-  assert.deepEqual(times(usual).slice(0, 3), [0, 0.5, 1.5]);
+  assert.ok(usualSecond >= 0.4 && usualSecond < slowSecond && usualThird < slowThird, `${usualSecond}, ${usualThird} s`);
   for (const phone of phones) phone.refuse(phone.invites().at(-1));
   for (const phone of phones) await until(`${phone.user} gets its ACK`, () => phone.got.some((g) => g.text.startsWith('ACK ')), 5);
   assert.equal(phones[0].got.find((g) => g.text.startsWith('ACK ')).over, 'tcp', 'the ACK follows its INVITE');
