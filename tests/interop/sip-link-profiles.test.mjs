@@ -7,7 +7,7 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { Gateway, id } from './lib/gateway.mjs';
 import { freePorts } from './lib/ports.mjs';
-import { say, Stage, until, wait } from './lib/stage.mjs';
+import { say, Stage, until } from './lib/stage.mjs';
 
 const md5 = (text) => createHash('md5').update(text).digest('hex');
 const header = (text, name) => text.match(new RegExp(`^${name}: *(.*?)\\r?$`, 'im'))?.[1] ?? '';
