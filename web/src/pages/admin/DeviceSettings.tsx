@@ -35,7 +35,6 @@ export function DeviceSettings({ d, changed }: { d: Device; changed: () => void 
   });
   const find = <K extends Setting['kind']>(list: Setting[] | null, kind: K) => list?.find((s): s is Of<K> => s.kind === kind);
   const basic = find(own, 'basic'), osd = find(items, 'osd'), mirror = find(items, 'frame_mirror'), report = find(items, 'alarm_report'), plan = find(items, 'record_plan'), video = find(items, 'video_parameters');
-  const mark = JSON.stringify([own, items]);
   return (
     <div className="dev-settings" data-testid="device-settings">
       <h3>{t('set.title')}</h3>
@@ -45,8 +44,9 @@ export function DeviceSettings({ d, changed }: { d: Device; changed: () => void 
       </div>
       <ErrorLine error={error} />
       {said && <p className="hint" role="status" data-testid="settings-outcome">{said}</p>}
-      {basic && <BasicForm key={`b${mark}`} s={basic} save={save} />}
-      {osd && <OsdForm key={`o${mark}`} s={osd} save={save} />}
+      {/* A form begins anew only when what it shows has changed: what is typed into one outlives the saving of another. */}
+      {basic && <BasicForm key={`b${JSON.stringify(basic)}`} s={basic} save={save} />}
+      {osd && <OsdForm key={`o${JSON.stringify(osd)}`} s={osd} save={save} />}
       {mirror && <Field label={t('set.frame_mirror')}><select value={mirror.mirror} data-testid="set-mirror" onChange={(e) => save({ kind: 'frame_mirror', mirror: e.target.value as Mirror })}>{MIRRORS.map((m) => <option key={m} value={m}>{t(`mirror.${m}` as Key)}</option>)}</select></Field>}
       {report && <div className="checks"><span className="field-label">{t('set.alarm_report')}</span>
         <label><input type="checkbox" checked={report.motion} data-testid="set-motion" onChange={(e) => save({ ...report, motion: e.target.checked })} />{t('set.motion')}</label>
