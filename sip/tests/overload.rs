@@ -243,9 +243,9 @@ async fn a_call_lives_through_a_flood_on_sockets() {
     }
     for flood in floods {
         let answers = flood.await.unwrap();
-        assert!(answers > 100, "{answers} refusals");
+        assert!(answers > 1_000, "{answers} refusals");
     }
-    assert!(asked > 5, "{asked} re-INVITEs");
+    assert!(asked > 20, "{asked} re-INVITEs");
     println!(
         "{asked} re-INVITEs answered during the floods, the slowest in {slowest:?}; {:?}",
         hall.stats().snapshot()
@@ -259,6 +259,6 @@ async fn a_call_lives_through_a_flood_on_sockets() {
         }
     }
     assert_eq!(hall.stats().requests_in(&Method::Bye), byes + 1);
-    assert!(hall.stats().refused_overload.get() > 100);
+    assert!(hall.stats().refused_overload.get() > 1_000);
     stop.cancel();
 }

@@ -97,10 +97,12 @@ test('an account behind a satellite has its timers and its MTU, another one has 
   say(`8002 after ${times(slow)} s, 8003 after ${times(usual)} s`);
   assert.ok(slow.every((i) => i.over === 'udp' && /^SIP\/2\.0\/UDP /.test(header(i.text, 'Via'))));
   const [, slowSecond, slowThird] = times(slow), [, usualSecond, usualThird] = times(usual);
-  assert.ok(slowSecond >= 0.9 && slowThird >= 2.8, `${slowSecond}, ${slowThird} s`);
+  const near = (seen, wanted) => Math.abs(seen - wanted) <= 0.3;
+  assert.ok(near(slowSecond, 1) && near(slowThird, 3), `${slowSecond}, ${slowThird} s`);
+  assert.equal(slow.length, 3);
   // Not known to be far: UDP although it would take TCP, repeated after 0.5, 1.5, 3.5 s.
   assert.ok(usual.every((i) => i.over === 'udp'));
-  assert.ok(usualSecond >= 0.4 && usualSecond < slowSecond && usualThird < slowThird, `${usualSecond}, ${usualThird} s`);
+  assert.ok(near(usualSecond, 0.5) && near(usualThird, 1.5), `${usualSecond}, ${usualThird} s`);
   for (const phone of phones) phone.refuse(phone.invites().at(-1));
   for (const phone of phones) await until(`${phone.user} gets its ACK`, () => phone.got.some((g) => g.text.startsWith('ACK ')), 5);
   assert.equal(phones[0].got.find((g) => g.text.startsWith('ACK ')).over, 'tcp', 'the ACK follows its INVITE');
