@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use sip::auth::{Algorithm, claimed_user};
 use sip::{
     AuthResult, Binding, DigestConfig, DigestServer, Flow, Location, LocationConfig, Request, Response, Target,
-    Transport, Uri,
+    Transport,
 };
 
 use crate::NAME;
 use crate::config::{Config, Digest};
+use crate::reach::Reach;
 
 /// A contact in storage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -242,25 +243,27 @@ impl Accounts {
     }
 
     /// Where to call an account; empty when it is not registered. The newest contact comes first.
-    pub fn targets(&self, sip: &sip::Sip, user: &str) -> Vec<(Target, Uri)> {
+    pub fn reaches(&self, sip: &sip::Sip, user: &str) -> Vec<Reach> {
         let table = self.lock();
-        let mut out: Vec<(Target, Uri)> = table
+        let mut out: Vec<Reach> = table
             .location
             .lookup(Instant::now(), user)
             .into_iter()
             .rev()
             .filter_map(|b| match (sip.flow(b.flow), b.transport) {
-                (Some(_), _) => Some((Target::Flow(b.flow), b.contact.clone())),
-                (None, Transport::Udp) => Some((Target::Address(Transport::Udp, b.received), b.contact.clone())),
+                (Some(_), _) => Some(Reach::phone(Target::Flow(b.flow), b.contact.clone())),
+                (None, Transport::Udp) => {
+                    Some(Reach::phone(Target::Address(Transport::Udp, b.received), b.contact.clone()))
+                }
                 (None, _) => None,
             })
             .collect();
         if out.is_empty() {
             let now = Timestamp::now();
             let saved = table.restored.get(user).into_iter().flatten().filter(|s| s.expires_at > now);
-            out.extend(
-                saved.filter_map(|s| Some((Target::Address(Transport::Udp, s.received), s.contact.parse().ok()?))),
-            );
+            out.extend(saved.filter_map(|s| {
+                Some(Reach::phone(Target::Address(Transport::Udp, s.received), s.contact.parse().ok()?))
+            }));
         }
         out
     }

@@ -11,6 +11,7 @@ use crate::b2b;
 use crate::call::{Caller, End, Standing, open_leg, sdp_body};
 use crate::faults::Reason;
 use crate::phone::Shared;
+use crate::route::{self, Destination, Dialler};
 use crate::session_timer::{MIN_SE, SessionTimer};
 
 /// Serves one INVITE until its call has ended.
@@ -33,21 +34,29 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
         entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
         return reject(&shared, &call, &request, &fault, 486);
     };
-    // Who has no account may call conferences only: nobody uses us as a way to our phones unproven.
-    if !shared.ctx.rooms.exists(&number)
-        && let Who::Account(user) = &who
-        && let Some(callee) = b2b::party(&shared, &number)
-    {
-        let caller = CallParty::new(user, &caller.name);
-        return b2b::serve(shared, b2b::Incoming { call, flow, request, caller, callee }, place).await;
-    }
+    let who = match who {
+        Who::Account(user) => Dialler::Account(user),
+        Who::Guest => Dialler::Guest,
+    };
+    let refusal = match route::route(&shared, &who, &number) {
+        Ok(Destination::Conference(_)) => None,
+        Ok(to) => {
+            let caller = CallParty::new(&caller.number, &caller.name);
+            return b2b::serve(shared, b2b::Incoming { call, flow, request, who, caller, to }, place).await;
+        }
+        Err(reason) => Some(reason),
+    };
     let entry = shared.log.begin(
         format!("{:016x}", rand::random::<u64>()),
         CallDirection::In,
         CallParty::new(&caller.number, &caller.name),
         CallParty::new(&number, ""),
     );
-    match admit(&shared, &call, &flow, &request, &caller, &number).await {
+    let admitted = match refusal {
+        None => admit(&shared, &call, &flow, &request, &caller, &number).await,
+        Some(reason) => Err((reason.fault(), reason.sip_code())),
+    };
+    match admitted {
         Ok((leg, timer, offer, seat)) => {
             tracing::info!(
                 caller = caller.id,
@@ -91,9 +100,6 @@ async fn admit(
 ) -> Result<Admitted, (Fault, u16)> {
     let refuse = |reason: Reason| (reason.fault(), reason.sip_code());
     let rooms = &shared.ctx.rooms;
-    if !rooms.exists(number) {
-        return Err(refuse(Reason::UnknownNumber));
-    }
     let timer = SessionTimer::of_request(request, Instant::now())
         .map_err(|_| (Reason::CallFailed.with("Session-Expires"), 422))?;
     let mut leg =

@@ -6,6 +6,7 @@
 //! - [`claims`] says which requests of the shared SIP endpoint are this bridge's.
 //! - `accounts`: who is registered where, and the devices in the hall's table.
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
+//! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
 //! - `b2b`: phone to phone, with forking, forwards and relayed sound.
 
 mod accounts;
@@ -22,7 +23,9 @@ mod outbound;
 mod phone;
 mod pin;
 mod prompt;
+mod reach;
 mod reception;
+mod route;
 mod session_timer;
 
 pub use claims::claims;

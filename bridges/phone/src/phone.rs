@@ -14,6 +14,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::faults::Reason;
 use crate::metrics::Metrics;
+use crate::route::Dialler;
 use crate::{NAME, inbound, outbound};
 
 /// The methods that a phone may use with us.
@@ -165,7 +166,7 @@ impl Phone {
         if self.shared.ctx.shutdown.is_cancelled() {
             return Err(Reason::ShuttingDown.fault());
         }
-        let callee = outbound::find(&self.shared, to)?;
+        let callee = outbound::find(&self.shared, &Dialler::Conference(seat.number.clone()), to)?;
         // Calls out are bounded by the sum only.
         let place = self.shared.place(&format!("out:{}", seat.member));
         Ok((callee, place.ok_or_else(|| Reason::Limit.fault())?))

@@ -4,7 +4,7 @@
 //! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
 
 mod relay;
-mod ring;
+pub(crate) mod ring;
 mod sdp;
 mod standing;
 mod transfer;
@@ -23,9 +23,8 @@ use self::standing::{Side, Standing};
 use crate::call::{media_address, sdp_body};
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
+use crate::route::{self, Destination, Dialler};
 use crate::session_timer::{MIN_SE, SessionTimer};
-
-pub(crate) use ring::party;
 
 /// Forwards that one call follows; more is a loop.
 const MOST_HOPS: usize = 5;
@@ -60,16 +59,17 @@ pub(crate) struct Incoming {
     pub call: Call,
     pub flow: Flow,
     pub request: Request,
-    /// The account that proved itself.
+    /// Who proved himself, and how he is shown.
+    pub who: Dialler,
     pub caller: CallParty,
-    pub callee: CallParty,
+    pub to: Destination,
 }
 
 /// Serves a call between two phones to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
     let id = format!("{:016x}", rand::random::<u64>());
-    let entry = shared.log.begin(id, CallDirection::Between, incoming.caller.clone(), incoming.callee.clone());
-    let (caller, number) = (incoming.caller.number.clone(), incoming.callee.number.clone());
+    let entry = shared.log.begin(id, CallDirection::Between, incoming.caller.clone(), incoming.to.party());
+    let (caller, number) = (incoming.caller.number.clone(), incoming.to.party().number);
     tracing::info!(caller, number, call_id = incoming.request.call_id().unwrap_or(""), "a phone calls a phone");
     let over = run(&shared, incoming, &entry, place).await;
     if over.code != "ended" {
@@ -109,7 +109,7 @@ fn code_for(fault: &Fault) -> u16 {
 }
 
 async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place: Place) -> Over {
-    let Incoming { mut call, flow, request, caller, callee } = incoming;
+    let Incoming { mut call, flow, request, who, caller, to } = incoming;
     let failed = |call: &Call, place: Place, fault: Fault, code: u16, warning: Option<&str>| {
         // Given back before the answer: the caller's next try may follow it at once.
         drop(place);
@@ -153,7 +153,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         early: None,
         told: 0,
     };
-    let found = calling.find(&mut call, callee).await;
+    let found = calling.find(&mut call, to).await;
     let near_origin = calling.near_origin;
     let answered = match found {
         Ok(answered) => answered,
@@ -166,7 +166,8 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             return Over::fault(by, &fault);
         }
     };
-    let Answered { call: far_call, response, mut far_side, callee, place: far_place } = answered;
+    let Answered { call: far_call, response, mut far_side, to, place: far_place } = answered;
+    let callee = to.party();
     let described = match Described::read(&response.body) {
         Ok(described) => described,
         Err(refusal) => {
@@ -190,10 +191,10 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     // Also a call on hold whose phones have died must end.
     far_side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
     far_side.peer_updates = allows_update(&response.headers);
-    let mut far_side = far_side.into_side(*far_call, described);
-    far_side.number.clone_from(&callee.number);
-    let mut near_side = Side::new(call, near, near_described);
-    near_side.number.clone_from(&caller.number);
+    let mut far_side = far_side.into_side(*far_call, to.dialler(), described);
+    far_side.party.clone_from(&callee);
+    let mut near_side = Side::new(call, who, near, near_described);
+    near_side.party.clone_from(&caller);
     near_side.origin = near_origin;
     near_side.timer = timer.or(Some(SessionTimer::own(now)));
     near_side.peer_updates = allows_update(&request.headers);
@@ -226,8 +227,8 @@ struct FarSide {
 }
 
 impl FarSide {
-    fn into_side(self, call: Call, described: Described) -> Side {
-        let mut side = Side::new(call, self.local, described);
+    fn into_side(self, call: Call, who: Dialler, described: Described) -> Side {
+        let mut side = Side::new(call, who, self.local, described);
         side.origin = self.origin;
         side.sent = Some(self.sent);
         side.timer = self.timer;
@@ -240,7 +241,7 @@ struct Answered {
     call: Box<Call>,
     response: Box<Response>,
     far_side: FarSide,
-    callee: CallParty,
+    to: Destination,
     place: Place,
 }
 
@@ -272,11 +273,12 @@ struct Calling<'a> {
 
 impl Calling<'_> {
     /// Rings the callee, and after it whoever its calls are forwarded to.
-    async fn find(&mut self, call: &mut Call, mut callee: CallParty) -> Result<Answered, Gone> {
-        let mut seen: Vec<String> = vec![callee.number.clone()];
+    async fn find(&mut self, call: &mut Call, mut to: Destination) -> Result<Answered, Gone> {
+        let mut seen: Vec<String> = vec![to.party().number];
         loop {
+            let callee = to.party();
             let forwards = self.shared.ctx.credentials.forwards(&callee.number);
-            let (fault, next) = match self.ring(call, &callee).await? {
+            let (fault, next) = match self.ring(call, &to).await? {
                 Ok(answered) => return Ok(answered),
                 Err(refused) => {
                     let next = match refused.fault.code {
@@ -289,8 +291,11 @@ impl Calling<'_> {
                     (refused.fault, next)
                 }
             };
-            // Only numbers of our own accounts: nothing is relayed to the outside.
-            let Some(next) = next.and_then(|n| party(self.shared, &n)) else { return Err(Gone::Refused(fault)) };
+            // Who forwards is the one who calls from here on: what he may not dial, nobody reaches through him.
+            let forwarder = to.dialler();
+            let next = next.and_then(|n| route::ringable(self.shared, &forwarder, &n).ok());
+            let Some(destination) = next else { return Err(Gone::Refused(fault)) };
+            let next = destination.party();
             if seen.len() > MOST_HOPS || seen.contains(&next.number) {
                 tracing::info!(hops = ?seen, next = next.number, "a chain of forwards ends in itself or is too long");
                 return Err(Gone::Refused(fault));
@@ -299,25 +304,25 @@ impl Calling<'_> {
             seen.push(next.number.clone());
             call.ring(181, None);
             self.early = None;
-            self.entry.update(|c| c.callee = next.clone());
-            callee = next;
+            self.entry.update(|c| c.callee = next);
+            to = destination;
         }
     }
 
-    async fn ring(&mut self, call: &mut Call, callee: &CallParty) -> Result<Result<Answered, Refused>, Gone> {
+    async fn ring(&mut self, call: &mut Call, to: &Destination) -> Result<Result<Answered, Refused>, Gone> {
+        let callee = &to.party();
         let refused = |fault| Ok(Err(Refused { fault, everywhere: false, moved: None }));
-        let sip = &self.shared.ctx.sip;
-        let mut targets = self.shared.accounts.targets(sip, &callee.number);
+        let mut reaches = to.reaches(self.shared);
         // A phone that dials its own number reaches the other phones of the account.
-        targets.retain(|(t, _)| *t != Target::Flow(self.flow.id));
-        let Some((first, _)) = targets.first() else {
+        reaches.retain(|r| r.target != Target::Flow(self.flow.id));
+        let Some(first) = reaches.first() else {
             let own = callee.number == self.caller.number;
             return refused(if own { Reason::Busy.fault() } else { Reason::NotRegistered.with(&callee.number) });
         };
         let Some(place) = self.shared.place(&format!("{}:{}", crate::NAME, callee.number)) else {
             return refused(Reason::Busy.fault());
         };
-        let local = Local { address: media_address(self.shared, first), port: self.relay.port(1) };
+        let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
         let mut origin = media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let own;
         let from = match self.offered {
@@ -329,7 +334,7 @@ impl Calling<'_> {
         };
         let mut sent = sdp::offer(from, local, None, from.direction);
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: self.caller, callee, targets, hops: self.hops };
+        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops };
         let mut fork = Fork::start(self.shared, &ring, &sent.to_string());
         let seconds = Duration::from_secs(u64::from(self.shared.config.ring_timeout));
         let deadline = TokioInstant::now() + seconds;
@@ -361,7 +366,7 @@ impl Calling<'_> {
                 Ringing::Failed(why) => return Ok(Err(why)),
                 Ringing::Answered { call, response } => {
                     let far_side = FarSide { local, sent, origin, timer: None, peer_updates: false };
-                    return Ok(Ok(Answered { call, response, far_side, callee: callee.clone(), place }));
+                    return Ok(Ok(Answered { call, response, far_side, to: to.clone(), place }));
                 }
             }
         }

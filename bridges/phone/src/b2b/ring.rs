@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use bridge_core::{AccountKind, Fault};
-use sip::{Call, CallEvent, EndReason, Method, NameAddr, Request, Response, Target, Uri};
+use bridge_core::Fault;
+use sip::{Call, CallEvent, EndReason, Method, Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::Shared;
+use crate::reach::Reach;
 use crate::session_timer::MIN_SE;
 
 /// Contacts of one account that ring at once.
@@ -19,7 +20,7 @@ const MOST_BRANCHES: usize = 8;
 pub(crate) struct Ring<'a> {
     pub caller: &'a bridge_core::CallParty,
     pub callee: &'a bridge_core::CallParty,
-    pub targets: Vec<(Target, Uri)>,
+    pub reaches: Vec<Reach>,
     /// What is left of the caller's Max-Forwards.
     pub hops: u32,
 }
@@ -86,9 +87,9 @@ impl Fork {
         let (tell, told) = mpsc::channel(32);
         let mut branches = JoinSet::new();
         let mut open = 0;
-        for (target, contact) in ring.targets.iter().take(MOST_BRANCHES) {
-            let request = invite(shared, ring, target, contact, sdp);
-            branches.spawn(branch(shared.clone(), open, *target, request, tell.clone()));
+        for reach in ring.reaches.iter().take(MOST_BRANCHES) {
+            let request = invite(shared, ring, reach, sdp);
+            branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone()));
             open += 1;
         }
         Fork { told, branches, open, worst: None }
@@ -127,15 +128,8 @@ impl Fork {
 }
 
 /// An INVITE of our own: nothing of the caller's is passed but number, name and the filtered SDP.
-fn invite(shared: &Shared, ring: &Ring<'_>, target: &Target, contact: &Uri, sdp: &str) -> Request {
-    let host = shared.ctx.sip.local_address(target).ip().to_string();
-    let mut request = Request::new(Method::Invite, contact.clone());
-    let uri = Uri::sip(&ring.caller.number, &host, None);
-    let from = NameAddr { display: Some(ring.caller.name.clone()), uri, ..NameAddr::default() };
-    request.headers.set("From", from.to_string());
-    request.headers.set("To", NameAddr::new(Uri::sip(&ring.callee.number, &host, None)).to_string());
-    // RFC 3325: we proved who it is.
-    request.headers.set("P-Asserted-Identity", from.to_string());
+fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach, sdp: &str) -> Request {
+    let mut request = reach.invite(shared, ring.caller, ring.callee);
     request.headers.set("Max-Forwards", ring.hops.to_string());
     request.headers.set("Supported", "timer");
     request.headers.set("Session-Expires", "1800");
@@ -144,17 +138,11 @@ fn invite(shared: &Shared, ring: &Ring<'_>, target: &Target, contact: &Uri, sdp:
     request
 }
 
-async fn branch(
-    shared: Arc<Shared>,
-    branch: usize,
-    target: Target,
-    request: Request,
-    tell: mpsc::Sender<(usize, Told)>,
-) {
+async fn branch(shared: Arc<Shared>, branch: usize, reach: Reach, request: Request, tell: mpsc::Sender<(usize, Told)>) {
     let say = async |told| {
         let _ = tell.send((branch, told)).await;
     };
-    let mut call = match shared.ctx.sip.invite(target, request).await {
+    let mut call = match reach.call(&shared, request).await {
         Ok(call) => call,
         Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
     };
@@ -198,11 +186,4 @@ fn rejected(response: &Response) -> Refused {
     let moved = matches!(response.code, 301 | 302).then(|| response.contact()).flatten();
     let moved = moved.map(|c| c.uri.user().to_owned()).filter(|u| !u.is_empty() && u.len() <= 64);
     Refused { fault, everywhere: response.code >= 600, moved }
-}
-
-/// How an account is shown; none when there is no such account.
-pub(crate) fn party(shared: &Shared, number: &str) -> Option<bridge_core::CallParty> {
-    shared.ctx.credentials.secret(AccountKind::Phone, number)?;
-    let name = shared.ctx.credentials.display_name(AccountKind::Phone, number).filter(|n| !n.is_empty());
-    Some(bridge_core::CallParty::new(number, name.unwrap_or_else(|| number.to_owned())))
 }

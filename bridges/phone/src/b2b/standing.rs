@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallState, Text};
+use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallParty, CallState, Text};
 use media_core::dtmf;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
@@ -18,6 +18,7 @@ use super::transfer::{self, Transfer};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
+use crate::route::Dialler;
 use crate::session_timer::{Due, MIN_SE, SessionTimer};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -29,8 +30,10 @@ const MOST_INFOS: usize = 8;
 /// A phone's leg.
 pub(super) struct Side {
     pub call: Call,
-    /// The account.
-    pub number: String,
+    /// Who it is, as shown.
+    pub party: CallParty,
+    /// By whose rules it may transfer the call.
+    pub who: Dialler,
     pub local: Local,
     pub origin: OriginVersion,
     /// Our last description in this dialog.
@@ -50,10 +53,11 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub fn new(call: Call, local: Local, described: Described) -> Side {
+    pub fn new(call: Call, who: Dialler, local: Local, described: Described) -> Side {
         Side {
             call,
-            number: String::new(),
+            party: CallParty::default(),
+            who,
             local,
             origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
             sent: None,
@@ -222,21 +226,21 @@ impl<'a> Standing<'a> {
 
     /// Blind transfer: calls somebody else for the other phone.
     fn on_refer(&mut self, side: usize, request: &Request) -> Response {
-        let callee = match transfer::target(&self.shared, request) {
-            Ok(callee) => callee,
+        let (Some(asker), Some(rest)) = (self.sides.get(side), self.sides.get(1 - side)) else {
+            return request.respond(500);
+        };
+        let to = match transfer::target(&self.shared, &asker.who, request) {
+            Ok(to) => to,
             Err(code) => return request.respond(code),
         };
         if self.transfer.is_some() || self.passing.is_some() {
             return request.respond(500).with("Retry-After", "2");
         }
-        let (Some(asker), Some(rest)) = (self.sides.get(side), self.sides.get(1 - side)) else {
-            return request.respond(500);
-        };
-        let party = super::party(&self.shared, &rest.number).unwrap_or_default();
-        tracing::info!(by = asker.number, rest = rest.number, to = callee.number, "a call is transferred");
+        let (by, number) = (&asker.party.number, to.party().number);
+        tracing::info!(by, rest = rest.party.number, to = number, "a call is transferred");
         let port = self.relay.port(side);
         let handle = asker.call.handle();
-        let started = Transfer::start(&self.shared, side, (&party, &rest.described), callee, port);
+        let started = Transfer::start(&self.shared, side, (&rest.party, &rest.described), to, port);
         let said = started.as_ref().err().copied();
         self.transfer = started.ok();
         // The first NOTIFY comes at once, whatever is known (RFC 3515 2.4.4).
@@ -261,9 +265,10 @@ impl<'a> Standing<'a> {
                 let Ok(described) = Described::read(&response.body) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };
-                let Transfer { callee, local, origin, sent, place, .. } = transfer;
-                let mut side = Side::new(*call, local, described.clone());
-                side.number.clone_from(&callee.number);
+                let Transfer { to, local, origin, sent, place, .. } = transfer;
+                let callee = to.party();
+                let mut side = Side::new(*call, to.dialler(), local, described.clone());
+                side.party.clone_from(&callee);
                 side.origin = origin;
                 side.sent = Some(sent);
                 let now = Instant::now();
@@ -478,7 +483,7 @@ impl<'a> Standing<'a> {
             let loss = if expected == 0 { 0.0 } else { heard.lost as f32 * 100.0 / expected as f32 };
             let mos = (heard.packets > 0).then(|| crate::mos::estimate(&codec, loss, heard.jitter_ms));
             CallLeg {
-                number: side.number.clone(),
+                number: side.party.number.clone(),
                 codec,
                 packets: heard.packets,
                 lost: heard.lost,
@@ -501,7 +506,7 @@ impl<'a> Standing<'a> {
             let sends = side.described.direction == Direction::SendRecv && side.direction() == Direction::SendRecv;
             let due = heard.at.max(side.since);
             if sends && !side.gone && now.saturating_duration_since(due) >= timeout {
-                return Some(Over::fault(CallEndedBy::Network, &Reason::MediaTimeout.with(&side.number)));
+                return Some(Over::fault(CallEndedBy::Network, &Reason::MediaTimeout.with(&side.party.number)));
             }
         }
         if let Some((side, _)) = self.untold.filter(|_| self.passing.is_none()) {
@@ -516,7 +521,7 @@ impl<'a> Standing<'a> {
         let timer = s.timer.as_mut()?;
         match timer.due(now) {
             Due::Nothing => None,
-            Due::Expired => Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number))),
+            Due::Expired => Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.party.number))),
             Due::Refresh if busy => {
                 timer.again();
                 None
@@ -544,10 +549,10 @@ impl<'a> Standing<'a> {
             Ok(r) if r.is_success() => timer.answered(&r.headers, Instant::now()),
             // RFC 4028 10: the call is gone at the far end.
             Ok(r) if matches!(r.code, 408 | 481) => {
-                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number)));
+                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.party.number)));
             }
             Err(SipError::Timeout) => {
-                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.number)));
+                return Some(Over::fault(CallEndedBy::Network, &Reason::RefreshMissing.with(&s.party.number)));
             }
             // Another offer was under way: at the next tick.
             Ok(r) if r.code == 491 => timer.again(),

@@ -1,6 +1,6 @@
 //! Blind transfer (REFER, RFC 3515): one phone asks us to connect the other one with somebody else and leaves.
 //!
-//! Only numbers of our own accounts are dialled: a REFER is no way to the outside. The one who asked hears by NOTIFY with
+//! What the one who asks may not dial himself, a REFER of his does not reach either. The one who asked hears by NOTIFY with
 //! `message/sipfrag` how it goes; when nobody takes the call, the old one simply goes on.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::ring::{Fork, Ring, Ringing};
 use super::sdp::{self, Described, Local};
 use crate::call::media_address;
 use crate::phone::{Place, Shared};
+use crate::route::{self, Destination, Dialler};
 
 /// How long the one who asked may take to hang up once he was told of the success.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -22,7 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 const SUBSCRIPTION_S: u32 = 180;
 
 /// Reads a REFER; the error is the answer's code.
-pub(super) fn target(shared: &Shared, request: &Request) -> Result<CallParty, u16> {
+pub(super) fn target(shared: &Shared, asker: &Dialler, request: &Request) -> Result<Destination, u16> {
     let mut given = request.headers.get_all("Refer-To");
     let to: NameAddr = match (given.next(), given.next()) {
         (Some(one), None) => one.parse().map_err(|_| 400u16)?,
@@ -37,13 +38,13 @@ pub(super) fn target(shared: &Shared, request: &Request) -> Result<CallParty, u1
     if !ours && !to.uri.host.eq_ignore_ascii_case(&shared.config.realm) {
         return Err(403);
     }
-    super::party(shared, to.uri.user()).ok_or(404)
+    route::ringable(shared, asker, to.uri.user()).map_err(|reason| reason.sip_code())
 }
 
 /// Somebody is being called in place of the one who asked.
 pub(super) struct Transfer {
     pub by: usize,
-    pub callee: CallParty,
+    pub to: Destination,
     pub local: Local,
     pub origin: OriginVersion,
     pub sent: Sdp,
@@ -59,20 +60,21 @@ impl Transfer {
         shared: &Arc<Shared>,
         by: usize,
         rest: (&CallParty, &Described),
-        callee: CallParty,
+        to: Destination,
         port: u16,
     ) -> Result<Transfer, &'static str> {
-        let targets = shared.accounts.targets(&shared.ctx.sip, &callee.number);
-        let Some((first, _)) = targets.first() else { return Err("480 Temporarily Unavailable") };
+        let callee = to.party();
+        let reaches = to.reaches(shared);
+        let Some(first) = reaches.first() else { return Err("480 Temporarily Unavailable") };
         let place = shared.place(&format!("{}:{}", crate::NAME, callee.number)).ok_or("486 Busy Here")?;
-        let local = Local { address: media_address(shared, first), port };
+        let local = Local { address: media_address(shared, &first.target), port };
         let mut sent = sdp::offer(rest.1, local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: rest.0, callee: &callee, targets, hops: 70 };
+        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70 };
         let fork = Fork::start(shared, &ring, &sent.to_string());
         let deadline = Instant::now() + Duration::from_secs(u64::from(shared.config.ring_timeout));
-        Ok(Transfer { by, callee, local, origin, sent, fork, deadline, rang: false, place })
+        Ok(Transfer { by, to, local, origin, sent, fork, deadline, rang: false, place })
     }
 
     /// The next thing that happens; none when nobody answered in time.

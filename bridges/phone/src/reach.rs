@@ -1,0 +1,56 @@
+//! One way to somebody who is called: what differs between an INVITE to a phone and one to a trunk, as data.
+
+use bridge_core::CallParty;
+use sip::{Call, DigestClient, Method, NameAddr, Request, SipError, Target, Uri};
+
+use crate::phone::Shared;
+
+/// Where an INVITE goes and what it says of caller and callee.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    /// The flow or address that the request is sent to.
+    pub target: Target,
+    /// The request URI.
+    pub uri: Uri,
+    /// What a 401 or 407 is answered with.
+    pub credentials: Option<DigestClient>,
+    pub identity: Identity,
+}
+
+/// How From, To and the identity headers are written.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    /// To a phone of ours: the caller's number at our own address, asserted (RFC 3325), since we proved who it is.
+    Own,
+}
+
+impl Reach {
+    /// A contact of a phone.
+    pub fn phone(target: Target, contact: Uri) -> Reach {
+        Reach { target, uri: contact, credentials: None, identity: Identity::Own }
+    }
+
+    /// An INVITE with request URI, From, To and identity headers; the rest is the asker's.
+    pub fn invite(&self, shared: &Shared, caller: &CallParty, callee: &CallParty) -> Request {
+        let mut request = Request::new(Method::Invite, self.uri.clone());
+        match &self.identity {
+            Identity::Own => {
+                let host = shared.ctx.sip.local_address(&self.target).ip().to_string();
+                let uri = Uri::sip(&caller.number, &host, None);
+                let from = NameAddr { display: Some(caller.name.clone()), uri, ..NameAddr::default() };
+                request.headers.set("From", from.to_string());
+                request.headers.set("To", NameAddr::new(Uri::sip(&callee.number, &host, None)).to_string());
+                request.headers.set("P-Asserted-Identity", from.to_string());
+            }
+        }
+        request
+    }
+
+    /// Sends it.
+    pub async fn call(&self, shared: &Shared, request: Request) -> Result<Call, SipError> {
+        match &self.credentials {
+            Some(credentials) => shared.ctx.sip.invite_as(self.target, request, credentials.clone()).await,
+            None => shared.ctx.sip.invite(self.target, request).await,
+        }
+    }
+}
