@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod g711;
 pub mod gb;
 pub mod h264;
+pub mod h264_sdp;
 pub mod h265;
 pub mod jitter;
 pub mod nal;

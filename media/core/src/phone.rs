@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::{Codec, MediaKind};
+use crate::h264_sdp::{self, Format, VideoRefusal, VideoTerms};
 use crate::sdp::{Direction, Media, RtpMap, Sdp, SdpError, net_address};
 
 /// A codec we can speak, in order of preference, with the number we give it in our own offers.
@@ -33,6 +34,15 @@ impl PhoneCodec {
         PhoneCodec { codec, payload_type, fmtp: fmtp.map(str::to_owned) }
     }
 
+    /// The forms of H.264 that we offer a meeting terminal.
+    pub fn pictures() -> impl Iterator<Item = PhoneCodec> {
+        h264_sdp::OFFERED.into_iter().map(|(payload_type, fmtp)| PhoneCodec {
+            codec: Codec::H264,
+            payload_type,
+            fmtp: Some(fmtp.to_owned()),
+        })
+    }
+
     fn rtpmap(&self) -> RtpMap {
         let (clock_rate, channels) = match self.codec {
             Codec::Opus => (48_000, 2),
@@ -61,11 +71,20 @@ pub struct LocalMedia {
     pub direction: Direction,
     /// Packet time to ask for, ms.
     pub ptime: u32,
+    /// The most that we want of a picture, kbit/s; stated as `b=` of its section.
+    pub video_kbps: Option<u32>,
 }
 
 impl LocalMedia {
     pub fn audio(address: IpAddr, audio_port: u16) -> Self {
-        LocalMedia { address, audio_port, video_port: None, direction: Direction::SendRecv, ptime: 20 }
+        LocalMedia {
+            address,
+            audio_port,
+            video_port: None,
+            direction: Direction::SendRecv,
+            ptime: 20,
+            video_kbps: None,
+        }
     }
 }
 
@@ -93,6 +112,8 @@ pub struct NegotiatedMedia {
     pub held: bool,
     /// Packet time the far end asks for, ms.
     pub ptime: Option<u32>,
+    /// Of H.264: what the far end takes and how it is asked for key frames.
+    pub terms: Option<VideoTerms>,
 }
 
 /// Our answer and what it means.
@@ -102,20 +123,20 @@ pub struct PhoneAnswer {
     pub sdp: Sdp,
     pub audio: NegotiatedMedia,
     pub video: Option<NegotiatedMedia>,
+    /// Why the offered video was not taken.
+    pub video_refused: Option<VideoRefusal>,
+}
+
+/// Whether an offer has a picture that we can take.
+pub fn offers_picture(offer: &Sdp) -> bool {
+    offer.media.iter().any(|m| h264_sdp::is_main(m) && usable(m) && h264_sdp::best(m).is_some())
 }
 
 fn usable(m: &Media) -> bool {
     m.port != 0 && (m.proto.eq_ignore_ascii_case("RTP/AVP") || m.proto.eq_ignore_ascii_case("RTP/AVPF"))
 }
 
-fn fmtp_value<'a>(fmtp: Option<&'a str>, name: &str) -> Option<&'a str> {
-    fmtp?.split(';').find_map(|p| {
-        let (k, v) = p.split_once('=')?;
-        k.trim().eq_ignore_ascii_case(name).then(|| v.trim())
-    })
-}
-
-/// The best common codec of a section: our preference first; of H.264 forms, packetization mode 1 before 0.
+/// The best common codec of a section: our preference first; of H.264 forms as [`h264_sdp::best`] says.
 fn choose<'a>(m: &Media, supported: &'a [PhoneCodec]) -> Option<(&'a PhoneCodec, RtpMap)> {
     let kind = match m.kind.as_str() {
         "audio" => MediaKind::Audio,
@@ -124,11 +145,10 @@ fn choose<'a>(m: &Media, supported: &'a [PhoneCodec]) -> Option<(&'a PhoneCodec,
     };
     let maps = m.rtpmaps();
     supported.iter().filter(|c| c.codec.kind() == kind).find_map(|c| {
-        let mut fits: Vec<&RtpMap> = maps.iter().filter(|r| c.is(r)).collect();
         if c.codec == Codec::H264 {
-            fits.sort_by_key(|r| fmtp_value(m.fmtp(r.payload_type), "packetization-mode") != Some("1"));
+            return h264_sdp::best(m).map(|(map, _)| (c, map));
         }
-        fits.first().map(|r| (c, (*r).clone()))
+        maps.iter().find(|r| c.is(r)).map(|r| (c, r.clone()))
     })
 }
 
@@ -171,6 +191,16 @@ fn negotiated(sdp: &Sdp, m: &Media, c: &PhoneCodec, map: &RtpMap, want: Directio
         direction: theirs.answer(want),
         held: !theirs.receives(),
         ptime: m.ptime(),
+        terms: Format::parse(m.fmtp(map.payload_type))
+            .filter(|_| c.codec == Codec::H264)
+            .map(|format| h264_sdp::terms(sdp, m, map.payload_type, format)),
+    }
+}
+
+/// The bandwidth lines of a video section: both forms, since old units know one only.
+fn limit(m: &mut Media, local: &LocalMedia) {
+    if let Some(kbps) = local.video_kbps.filter(|_| m.kind == "video") {
+        m.push('b', format!("AS:{kbps}")).push('b', format!("TIAS:{}", u64::from(kbps) * 1000));
     }
 }
 
@@ -198,7 +228,7 @@ pub fn phone_answer(offer: &Sdp, local: &LocalMedia, supported: &[PhoneCodec]) -
     for m in &offer.media {
         let port = match m.kind.as_str() {
             "audio" if audio.is_none() => Some(local.audio_port),
-            "video" if video.is_none() => local.video_port,
+            "video" if video.is_none() && h264_sdp::is_main(m) => local.video_port,
             _ => None,
         };
         let chosen = port.filter(|_| usable(m)).and_then(|p| Some((p, choose(m, supported)?)));
@@ -210,8 +240,9 @@ pub fn phone_answer(offer: &Sdp, local: &LocalMedia, supported: &[PhoneCodec]) -
         };
         let n = negotiated(offer, m, codec, &map, local.direction);
         let mut a = Media::new(&m.kind, port, &m.proto, Vec::new());
+        limit(&mut a, local);
         // H.264 answers repeat the offered mode and profile (symmetric).
-        let fmtp = if codec.codec == Codec::H264 { n.fmtp.clone() } else { None };
+        let fmtp = n.terms.as_ref().map(|t| t.format.answer());
         describe(&mut a, codec, &map, fmtp.as_deref());
         if let Some((pt, clock)) = n.telephone_event {
             a.formats.push(pt.to_string());
@@ -220,8 +251,9 @@ pub fn phone_answer(offer: &Sdp, local: &LocalMedia, supported: &[PhoneCodec]) -
         if m.kind == "audio" {
             a.push('a', format!("ptime:{}", local.ptime));
         } else {
-            for fb in m.attributes("rtcp-fb").filter(|v| v.ends_with("nack pli") || v.ends_with("ccm fir")) {
-                a.push('a', format!("rtcp-fb:{fb}"));
+            let asked = n.terms.as_ref().map_or([false; 2], |t| [t.pli, t.fir]);
+            for (_, what) in asked.into_iter().zip(["nack pli", "ccm fir"]).filter(|f| f.0) {
+                a.push('a', format!("rtcp-fb:{} {what}", map.payload_type));
             }
         }
         if n.rtcp_mux {
@@ -232,7 +264,10 @@ pub fn phone_answer(offer: &Sdp, local: &LocalMedia, supported: &[PhoneCodec]) -
         if m.kind == "audio" { audio = Some(n) } else { video = Some(n) }
     }
     match audio {
-        Some(audio) => Ok(PhoneAnswer { sdp, audio, video }),
+        Some(audio) => {
+            let video_refused = h264_sdp::refusal(offer, usable).filter(|_| video.is_none());
+            Ok(PhoneAnswer { sdp, audio, video, video_refused })
+        }
         None if offered.is_empty() => Err(SdpError::NoMedia("audio")),
         None => Err(SdpError::NoCodec(offered.join(", "))),
     }
@@ -244,6 +279,7 @@ pub fn phone_offer(local: &LocalMedia, supported: &[PhoneCodec]) -> Sdp {
     let mut section = |kind: MediaKind, port: u16| {
         let mut m = Media::new(if kind == MediaKind::Audio { "audio" } else { "video" }, port, "RTP/AVP", Vec::new());
         let mut clocks = Vec::new();
+        limit(&mut m, local);
         for c in supported.iter().filter(|c| c.codec.kind() == kind) {
             let map = c.rtpmap();
             describe(&mut m, c, &map, None);
@@ -291,11 +327,23 @@ pub fn phone_read_answer(
         }
         // The far end's first known format is what it will send.
         let maps = a.rtpmaps();
-        let Some((codec, map)) = maps.iter().find_map(|r| Some((supported.iter().find(|c| c.is(r))?, r))) else {
+        let known = |r: &RtpMap| {
+            // Several forms of one codec are told apart by the number that we gave them.
+            let same = supported.iter().filter(|c| c.is(r) && o.formats.contains(&c.payload_type.to_string()));
+            same.clone().find(|c| c.payload_type == r.payload_type).or_else(|| same.clone().next())
+        };
+        let Some((codec, map)) = maps.iter().find_map(|r| Some((known(r)?, r))) else {
             continue;
         };
         let mut n = negotiated(answer, a, codec, map, offer.direction_of(o));
         n.receive_payload_type = codec.payload_type;
+        if codec.codec == Codec::H264 {
+            // The mode is part of the format: an answer must keep it (RFC 6184 8.2.2).
+            let ours = Format::parse(codec.fmtp.as_deref()).map(|f| f.mode);
+            if n.terms.as_ref().map(|t| t.format.mode) != ours {
+                continue;
+            }
+        }
         let slot = if o.kind == "audio" { &mut audio } else { &mut video };
         slot.get_or_insert(n);
     }
@@ -331,9 +379,39 @@ mod tests {
         let mut l = local();
         l.video_port = Some(30_002);
         let a = phone_answer(&offer, &l, &codecs()).unwrap();
-        assert_eq!(a.video.unwrap().payload_type, 97);
+        assert_eq!((a.video.unwrap().payload_type, a.video_refused), (97, None));
+        assert!(offers_picture(&offer));
         let bad = Sdp::parse(b"v=0\nc=IN IP4 1.2.3.4\nm=audio 4000 RTP/AVP 18\n").unwrap();
         assert_eq!(phone_answer(&bad, &local(), &codecs()), Err(SdpError::NoCodec("18 G729/8000".into())));
+    }
+
+    #[test]
+    fn a_meeting_terminal() {
+        let text = b"v=0\nc=IN IP4 1.2.3.4\nm=audio 4000 RTP/AVP 8\nm=video 4008 RTP/AVP 96\na=rtpmap:96 H264/90000\na=content:slides\nm=video 4002 RTP/AVP 97 98\na=rtpmap:97 H264/90000\na=fmtp:97 profile-level-id=42801f\na=rtpmap:98 H264/90000\na=fmtp:98 profile-level-id=42801f;packetization-mode=1\na=rtcp-fb:* nack pli\na=content:main\na=recvonly\nm=application 5 UDP/BFCP *\n";
+        let offer = Sdp::parse(text).unwrap();
+        let l = LocalMedia { video_port: Some(30_002), video_kbps: Some(1500), ..local() };
+        let a = phone_answer(&offer, &l, &codecs()).unwrap();
+        assert_eq!(a.sdp.media.iter().map(|m| m.port).collect::<Vec<_>>(), [30_000, 0, 30_002, 0]);
+        let v = a.video.unwrap();
+        assert_eq!(
+            (v.payload_type, v.direction, v.remote),
+            (98, Direction::SendOnly, Some("1.2.3.4:4002".parse().unwrap()))
+        );
+        let m = &a.sdp.media[2];
+        assert_eq!(m.fmtp(98), Some("profile-level-id=42801f;packetization-mode=1"));
+        assert_eq!((m.line('b'), m.attribute("rtcp-fb")), (Some("AS:1500"), Some("98 nack pli")));
+        // Its answer to our offer: the form is known by its number, and must keep the mode.
+        let all: Vec<PhoneCodec> = codecs().into_iter().take(3).chain(PhoneCodec::pictures()).collect();
+        let ours = phone_offer(&l, &all);
+        assert_eq!(ours.media[1].formats, ["102", "103", "105"]);
+        let answer = |mode: u8| {
+            let text = format!(
+                "v=0\nc=IN IP4 9.9.9.9\nm=audio 6000 RTP/AVP 8\nm=video 6002 RTP/AVP 105\na=rtpmap:105 H264/90000\na=fmtp:105 profile-level-id=42e01e;packetization-mode={mode}\n"
+            );
+            phone_read_answer(&ours, &Sdp::parse(text.as_bytes()).unwrap(), &all).unwrap().1
+        };
+        assert_eq!(answer(0).unwrap().terms.unwrap().format.max_fs, 1620);
+        assert_eq!(answer(1), None);
     }
 
     #[test]
