@@ -39,6 +39,11 @@ pub trait Credentials: Send + Sync {
     fn secret(&self, kind: AccountKind, user: &str) -> Option<Secret>;
     /// Name to show for a phone account.
     fn display_name(&self, kind: AccountKind, user: &str) -> Option<String>;
+    /// Whether two phone accounts may take each other's ringing calls.
+    fn pick_up_together(&self, one: &str, other: &str) -> bool {
+        let _ = (one, other);
+        false
+    }
     /// Where a phone account's calls go when it cannot take them.
     fn forwards(&self, user: &str) -> crate::Forwards {
         let _ = user;

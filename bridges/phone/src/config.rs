@@ -43,6 +43,8 @@ pub struct Config {
     /// A caller who presses nothing for so long is sent away.
     pub pin_first_timeout: u32,
     pub pin_tries: u32,
+    /// Dialled alone it takes a call that rings in one's pick-up groups, with a number behind it that phone's; empty: none.
+    pub pickup_code: String,
 }
 
 impl Default for Config {
@@ -63,6 +65,7 @@ impl Default for Config {
             pin_digit_timeout: 8,
             pin_first_timeout: 20,
             pin_tries: 3,
+            pickup_code: "*8".to_owned(),
         }
     }
 }
@@ -96,6 +99,12 @@ impl Config {
         want(self.media_timeout > 0, "media_timeout", "must be above 0");
         want(self.pin_digit_timeout > 0, "pin_digit_timeout", "must be above 0");
         want(self.pin_first_timeout > 0, "pin_first_timeout", "must be above 0");
+        let dial = |c: char| c.is_ascii_digit() || c == '*' || c == '#';
+        want(
+            self.pickup_code.len() <= 8 && self.pickup_code.chars().all(dial),
+            "pickup_code",
+            "must be up to 8 of 0-9, * and #",
+        );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
         out
     }

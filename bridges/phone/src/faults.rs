@@ -25,10 +25,12 @@ pub enum Reason {
     DialNotAllowed,
     NotSupported,
     ShuttingDown,
+    NothingRings,
+    PickUpNotAllowed,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 20] = [
+pub const ALL: [Reason; 22] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -49,6 +51,8 @@ pub const ALL: [Reason; 20] = [
     Reason::DialNotAllowed,
     Reason::NotSupported,
     Reason::ShuttingDown,
+    Reason::NothingRings,
+    Reason::PickUpNotAllowed,
 ];
 
 struct Words {
@@ -89,6 +93,8 @@ impl Reason {
             Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
             Reason::Limit | Reason::Busy => 486,
             Reason::NotSupported => 501,
+            Reason::NothingRings => 480,
+            Reason::PickUpNotAllowed => 403,
             _ => 503,
         }
     }
@@ -263,6 +269,24 @@ impl Reason {
                 "The gateway is stopping",
                 "等待网关重新启动",
                 "Wait for the gateway to start again",
+            ),
+            Reason::NothingRings => w(
+                "nothing_rings",
+                Whose::You,
+                true,
+                "没有可代接的来电",
+                "There is no call to take over",
+                "来电可能已被他人接听或已挂断",
+                "Somebody else may have answered it, or the caller gave up",
+            ),
+            Reason::PickUpNotAllowed => w(
+                "pick_up_not_allowed",
+                Whose::You,
+                false,
+                "无权代接该话机的来电",
+                "This phone's calls may not be taken over",
+                "请管理员把两部话机加入同一代接组",
+                "Ask the administrator to put both phones into one pick-up group",
             ),
         }
     }

@@ -38,6 +38,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
         Who::Account(user) => Dialler::Account(user),
         Who::Guest => Dialler::Guest,
     };
+    if let Dialler::Account(user) = &who
+        && let Some(wish) = b2b::wish(&shared, &request)
+    {
+        let who = CallParty::new(user, &caller.name);
+        return wish.carry_out(&shared, call, flow, request, who, place);
+    }
     let refusal = match route::route(&shared, &who, &number) {
         Ok(Destination::Conference(_)) => None,
         Ok(to) => {

@@ -111,7 +111,8 @@ async fn ring(
     let mut leg = open_leg(shared, &first.target, &seat.member.0, &callee.party.name).map_err(End::fault)?;
     let (offer, text) = leg.offer();
     let caller = CallParty::new(&seat.number, &seat.name);
-    let ring = Ring { caller: &caller, callee: &callee.party, reaches: callee.reaches.clone(), hops: 70 };
+    let ring =
+        Ring { caller: &caller, callee: &callee.party, reaches: callee.reaches.clone(), hops: 70, referred_by: None };
     // Dropping it cancels what still rings.
     let mut fork = Fork::start(shared, &ring, &text);
     let deadline = tokio::time::sleep(Duration::from_secs(u64::from(shared.config.ring_timeout)));

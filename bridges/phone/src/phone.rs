@@ -18,7 +18,7 @@ use crate::route::Dialler;
 use crate::{NAME, inbound, outbound};
 
 /// The methods that a phone may use with us.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK, REGISTER";
 /// How long calls may take to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub metrics: Option<Metrics>,
     /// All calls: live ones and the records of those that ended.
     pub log: CallLog,
+    /// Which call a dialog belongs to, and what rings where.
+    pub board: crate::b2b::Board,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -102,6 +104,7 @@ impl Phone {
             config,
             metrics,
             log: CallLog::default(),
+            board: Default::default(),
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });
@@ -179,7 +182,7 @@ pub(crate) fn capabilities(request: &Request) -> Response {
         .respond(200)
         .with("Allow", ALLOW)
         .with("Accept", "application/sdp, application/dtmf-relay, application/dtmf")
-        .with("Supported", "timer")
+        .with("Supported", "timer, replaces, 100rel")
 }
 
 impl Bridge for Phone {

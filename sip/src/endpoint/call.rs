@@ -92,7 +92,7 @@ pub(super) struct Call {
     pub creds: Option<DigestClient>,
     pub unacked: Option<Unacked>,
     pub bye_wanted: bool,
-    /// Further headers of our BYE, such as Reason (RFC 3326).
+    /// Further headers of our BYE or CANCEL, such as Reason (RFC 3326).
     pub bye_headers: Headers,
     pub provisional: Option<Response>,
     /// ACKs sent, by CSeq, for repeated 2xx; the last two.
@@ -213,7 +213,7 @@ impl Endpoint {
         self.dialogs.insert(key, id);
     }
 
-    /// As [`Self::bye`], with further headers in the BYE, such as Reason (RFC 3326).
+    /// As [`Self::bye`], with further headers in the BYE or CANCEL, such as Reason (RFC 3326).
     pub fn bye_with(&mut self, now: Instant, id: CallId, headers: Headers) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.bye_headers = headers;

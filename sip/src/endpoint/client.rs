@@ -405,12 +405,15 @@ impl Endpoint {
     }
 
     /// The CANCEL of a pending INVITE (section 9.1).
-    pub(super) fn client_cancel(&mut self, now: Instant, id: u64) {
+    pub(super) fn client_cancel(&mut self, now: Instant, id: u64, extra: &crate::headers::Headers) {
         let Some(tx) = self.clients.get(&id).filter(|tx| tx.state == State::Proceeding) else { return };
         let mut cancel = Request::new(Method::Cancel, tx.request.uri.clone());
         copy_for_hop(&tx.request, &mut cancel);
         if let Some(to) = tx.request.headers.get("To") {
             cancel.headers.push("To", to);
+        }
+        for (name, value) in extra.iter() {
+            cancel.headers.push(name, value);
         }
         let flow = tx.flow.clone();
         let _ = self.client_start(now, &flow, cancel, Owner::Nobody, None);

@@ -98,7 +98,7 @@ impl Endpoint {
         if phase == Phase::Calling
             && let Some(tx) = client
         {
-            self.client_cancel(now, tx);
+            self.client_cancel(now, tx, &crate::headers::Headers::new());
         }
         if self.calls.get(&id).is_some_and(|c| c.ack_held.is_some()) {
             self.call_send_ack(id);

@@ -94,13 +94,15 @@ impl Endpoint {
 
     /// CANCEL now, or when the first 1xx comes.
     fn uac_send_cancel(&mut self, now: Instant, id: CallId) {
-        let Some(tx) = self.calls.get(&id).and_then(|c| c.client) else { return };
+        let Some((tx, extra)) = self.calls.get(&id).and_then(|c| Some((c.client?, c.bye_headers.clone()))) else {
+            return;
+        };
         let early = self.client_is_calling(tx);
         if let Some(call) = self.calls.get_mut(&id) {
             call.cancelling = early;
         }
         if !early {
-            self.client_cancel(now, tx);
+            self.client_cancel(now, tx, &extra);
         }
     }
 
@@ -108,7 +110,8 @@ impl Endpoint {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.cancelling {
             if let Some(tx) = call.client {
-                self.client_cancel(now, tx);
+                let extra = call.bye_headers.clone();
+                self.client_cancel(now, tx, &extra);
                 // From now on 64*T1 for the 487 (section 9.1).
                 let wait = self.calls.get(&id).map(|c| c.flow.profile.t1x64()).unwrap_or_default();
                 self.timers.set(Timer::CallGone(id), now + wait);

@@ -347,7 +347,7 @@ impl CallHandle {
         self.bye_with(Headers::new());
     }
 
-    /// As [`Self::bye`], with further headers in the BYE, such as Reason (RFC 3326).
+    /// As [`Self::bye`], with further headers in the BYE or CANCEL, such as Reason (RFC 3326).
     pub fn bye_with(&self, headers: Headers) {
         self.sip.order(Order::Bye { call: self.id, headers });
     }

@@ -2,8 +2,12 @@
 //! two dialogs pass only numbers, names, filtered SDP and sound.
 //!
 //! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
+//! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
 
+mod board;
+mod pickup;
 mod relay;
+mod replaces;
 pub(crate) mod ring;
 mod sdp;
 mod standing;
@@ -14,17 +18,23 @@ use std::time::{Duration, Instant};
 
 use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallParty, Fault, Text};
 use sip::{Call, CallEvent, EndReason, Flow, Headers, Request, Response, Target};
+use tokio::sync::mpsc;
 use tokio::time::Instant as TokioInstant;
 
+use self::board::{Line, Newcomer, Order};
 use self::relay::{End as MediaEnd, Relay};
+use self::replaces::DialogName;
 use self::ring::{Fork, Refused, Ring, Ringing};
 use self::sdp::{Described, Local};
-use self::standing::{Side, Standing};
+use self::standing::{Pair, Side, Standing, newcome};
 use crate::call::{media_address, sdp_body};
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
 use crate::route::{self, Destination, Dialler};
 use crate::session_timer::{MIN_SE, SessionTimer};
+
+pub(crate) use board::Board;
+pub(crate) use pickup::wish;
 
 /// Forwards that one call follows; more is a loop.
 const MOST_HOPS: usize = 5;
@@ -138,6 +148,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     }
     let target = Target::Flow(flow.id);
     let near = Local { address: media_address(shared, &target), port: relay.port(0) };
+    let (line, mut orders) = shared.board.open(entry.id());
     let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok()).unwrap_or(70);
     let mut calling = Calling {
         shared,
@@ -152,6 +163,8 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         near_origin: media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
         early: None,
         told: 0,
+        line: &line,
+        orders: &mut orders,
     };
     let found = calling.find(&mut call, to).await;
     let near_origin = calling.near_origin;
@@ -165,22 +178,19 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             refuse(&call, &request, &fault, code_for(&fault), None);
             return Over::fault(by, &fault);
         }
-    };
-    let Answered { call: far_call, response, mut far_side, to, place: far_place } = answered;
-    let callee = to.party();
-    let described = match Described::read(&response.body) {
-        Ok(described) => described,
-        Err(refusal) => {
-            far_call.bye();
-            return failed(&call, place, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+        Err(Gone::NoCodec(warning)) => {
+            return failed(&call, place, Reason::NoCodec.fault(), 488, Some(warning));
         }
     };
+    let Answered { side: far_side, place: far_place } = answered;
+    let callee = far_side.party.clone();
+    let described = far_side.described.clone();
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
     let (body, near_described) = match &offered {
         Some(offered) => match sdp::answer(offered, &described, near, described.direction) {
             Ok(body) => (body, offered.clone()),
             Err(refusal) => {
-                far_call.bye();
+                far_side.call.bye();
                 return failed(&call, place, Reason::NoCodec.fault(), 488, Some(refusal.warning()));
             }
         },
@@ -188,14 +198,10 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     };
     relay.describe(1, MediaEnd::of(&described)).await;
     let now = Instant::now();
-    // Also a call on hold whose phones have died must end.
-    far_side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
-    far_side.peer_updates = allows_update(&response.headers);
-    let mut far_side = far_side.into_side(*far_call, to.dialler(), described);
-    far_side.party.clone_from(&callee);
     let mut near_side = Side::new(call, who, near, near_described);
     near_side.party.clone_from(&caller);
     near_side.origin = near_origin;
+    // Also a call on hold whose phones have died must end.
     near_side.timer = timer.or(Some(SessionTimer::own(now)));
     near_side.peer_updates = allows_update(&request.headers);
     near_side.awaits_answer = offered.is_none();
@@ -210,38 +216,16 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     near_side.call.accept("application/sdp", sdp_body(text), extra);
     entry.update(|c| c.callee = callee.clone());
     entry.answered();
-    Standing::new(shared.clone(), [near_side, far_side], [place, far_place], relay, entry).run().await
+    let pair = Pair { sides: [near_side, far_side], places: [place, far_place], relay, line, orders };
+    Standing::new(shared.clone(), pair, entry).run().await
 }
 
 fn allows_update(headers: &Headers) -> bool {
     headers.tokens("Allow").any(|m| m.eq_ignore_ascii_case("UPDATE"))
 }
 
-/// What is known of the far side before its phone answers.
-struct FarSide {
-    local: Local,
-    sent: media_core::sdp::Sdp,
-    origin: media_core::sdp::OriginVersion,
-    timer: Option<SessionTimer>,
-    peer_updates: bool,
-}
-
-impl FarSide {
-    fn into_side(self, call: Call, who: Dialler, described: Described) -> Side {
-        let mut side = Side::new(call, who, self.local, described);
-        side.origin = self.origin;
-        side.sent = Some(self.sent);
-        side.timer = self.timer;
-        side.peer_updates = self.peer_updates;
-        side
-    }
-}
-
 struct Answered {
-    call: Box<Call>,
-    response: Box<Response>,
-    far_side: FarSide,
-    to: Destination,
+    side: Side,
     place: Place,
 }
 
@@ -250,6 +234,8 @@ enum Gone {
     /// The call of the caller is over already.
     Cancelled(Over),
     Refused(Fault),
+    /// The phone answered with what the caller cannot use; the text of a Warning.
+    NoCodec(&'static str),
 }
 
 /// Looking for somebody who takes the call.
@@ -269,6 +255,8 @@ struct Calling<'a> {
     early: Option<(usize, String)>,
     /// The provisional codes that the caller was told, as a set: 180 is bit 0.
     told: u8,
+    line: &'a Line,
+    orders: &'a mut mpsc::Receiver<Order>,
 }
 
 impl Calling<'_> {
@@ -334,8 +322,9 @@ impl Calling<'_> {
         };
         let mut sent = sdp::offer(from, local, None, from.direction);
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops };
+        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops, referred_by: None };
         let mut fork = Fork::start(self.shared, &ring, &sent.to_string());
+        let _rings = Rings::at(self.line, callee);
         let seconds = Duration::from_secs(u64::from(self.shared.config.ring_timeout));
         let deadline = TokioInstant::now() + seconds;
         let ordered = self.entry.ordered();
@@ -355,6 +344,15 @@ impl Calling<'_> {
                     let rang = self.told != 0;
                     return refused(if rang { Reason::NoAnswer.fault() } else { Reason::Unreachable.fault() });
                 }
+                order = self.orders.recv() => {
+                    if let Some(Order::PickUp(newcomer)) = order
+                        && let Some(answered) = picked_up(self.shared, self.offered, self.relay.port(1), *newcomer)
+                    {
+                        fork.taken_elsewhere();
+                        return Ok(Ok(answered));
+                    }
+                    continue;
+                }
                 () = ordered.cancelled() => {
                     refuse(call, self.request, &Reason::CallFailed.fault(), 480, None);
                     return Err(Gone::Cancelled(Over::ordered()));
@@ -362,11 +360,30 @@ impl Calling<'_> {
                 () = self.shared.ctx.shutdown.cancelled() => return Err(Gone::Refused(Reason::ShuttingDown.fault())),
             };
             match event {
-                Ringing::Progress { branch, code, response } => self.progress(call, branch, code, &response).await,
+                Ringing::Progress { branch, code, response } => {
+                    if let Some(name) = DialogName::of_response(&response) {
+                        self.line.dialog(name, 1, &to.dialler(), true);
+                    }
+                    self.progress(call, branch, code, &response).await;
+                }
                 Ringing::Failed(why) => return Ok(Err(why)),
                 Ringing::Answered { call, response } => {
-                    let far_side = FarSide { local, sent, origin, timer: None, peer_updates: false };
-                    return Ok(Ok(Answered { call, response, far_side, to: to.clone(), place }));
+                    let described = match Described::read(&response.body) {
+                        Ok(described) => described,
+                        Err(refusal) => {
+                            call.bye();
+                            return Err(Gone::NoCodec(refusal.warning()));
+                        }
+                    };
+                    let now = Instant::now();
+                    let mut side = Side::new(*call, to.dialler(), local, described);
+                    side.party.clone_from(callee);
+                    side.origin = origin;
+                    side.sent = Some(sent);
+                    side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
+                    side.peer_updates = allows_update(&response.headers);
+                    side.dialog = DialogName::of_response(&response);
+                    return Ok(Ok(Answered { side, place }));
                 }
             }
         }
@@ -406,6 +423,47 @@ impl Calling<'_> {
         if self.told & bit == 0 {
             self.told |= bit;
             call.ring(code, None);
+        }
+    }
+}
+
+/// As long as it is there, the call may be picked up.
+struct Rings<'a>(&'a Line);
+
+impl<'a> Rings<'a> {
+    fn at(line: &'a Line, callee: &CallParty) -> Rings<'a> {
+        line.ringing(vec![callee.number.clone()]);
+        Rings(line)
+    }
+}
+
+impl Drop for Rings<'_> {
+    fn drop(&mut self) {
+        self.0.ringing(Vec::new());
+    }
+}
+
+/// Somebody else answers the call that rings; none when it cannot be, and that one was told.
+fn picked_up(shared: &Shared, near: Option<&Described>, port: u16, newcomer: Newcomer) -> Option<Answered> {
+    let Newcomer { call, flow, request, who, offered, timer, place } = newcomer;
+    let local = Local { address: media_address(shared, &Target::Flow(flow.id)), port };
+    let own;
+    let near = match near {
+        Some(near) => near,
+        None => {
+            own = sdp::own();
+            &own
+        }
+    };
+    match sdp::answer(&offered, near, local, near.direction) {
+        Ok(body) => {
+            tracing::info!(by = who.number, "a ringing call is picked up");
+            let side = newcome(call, local, &request, (offered, timer), who, body);
+            Some(Answered { side, place })
+        }
+        Err(refusal) => {
+            refuse(&call, &request, &Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+            None
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge_core::Fault;
-use sip::{Call, CallEvent, EndReason, Method, Request, Response};
+use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -23,6 +24,8 @@ pub(crate) struct Ring<'a> {
     pub reaches: Vec<Reach>,
     /// What is left of the caller's Max-Forwards.
     pub hops: u32,
+    /// The account that transferred the call here.
+    pub referred_by: Option<&'a str>,
 }
 
 enum Told {
@@ -76,6 +79,7 @@ pub(crate) enum Ringing {
 
 /// The contacts that ring. Dropping it cancels them all.
 pub(crate) struct Fork {
+    taken: Arc<AtomicBool>,
     told: mpsc::Receiver<(usize, Told)>,
     branches: JoinSet<()>,
     open: usize,
@@ -85,14 +89,15 @@ pub(crate) struct Fork {
 impl Fork {
     pub fn start(shared: &Arc<Shared>, ring: &Ring<'_>, sdp: &str) -> Fork {
         let (tell, told) = mpsc::channel(32);
+        let taken = Arc::new(AtomicBool::new(false));
         let mut branches = JoinSet::new();
         let mut open = 0;
         for reach in ring.reaches.iter().take(MOST_BRANCHES) {
             let request = invite(shared, ring, reach, sdp);
-            branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone()));
+            branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone(), taken.clone()));
             open += 1;
         }
-        Fork { told, branches, open, worst: None }
+        Fork { taken, told, branches, open, worst: None }
     }
 
     /// The next thing that happens; [`Ringing::Answered`] and [`Ringing::Failed`] are the last. Cancel safe.
@@ -103,6 +108,7 @@ impl Fork {
                 Some((_, Told::Answered(answered))) => {
                     // The others are given up: their calls are dropped with their tasks, which cancels them. A 200 that
                     // crosses the CANCEL gets its ACK and a BYE from the endpoint.
+                    self.taken_elsewhere();
                     self.branches.abort_all();
                     let (call, response) = *answered;
                     return Ringing::Answered { call: Box::new(call), response: Box::new(response) };
@@ -122,6 +128,11 @@ impl Fork {
         }
     }
 
+    /// Who still rings when this is dropped is told that somebody else took the call: it is none that he missed.
+    pub fn taken_elsewhere(&self) {
+        self.taken.store(true, Ordering::Relaxed);
+    }
+
     fn failure(&mut self) -> Refused {
         self.worst.take().unwrap_or_else(|| Refused::of(Reason::CallFailed.fault()))
     }
@@ -130,23 +141,56 @@ impl Fork {
 /// An INVITE of our own: nothing of the caller's is passed but number, name and the filtered SDP.
 fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach, sdp: &str) -> Request {
     let mut request = reach.invite(shared, ring.caller, ring.callee);
+    if let Some(account) = ring.referred_by {
+        // RFC 3892, by a name that is proven: what the phone wrote itself is not.
+        let host = shared.ctx.sip.local_address(&reach.target).ip().to_string();
+        request.headers.set("Referred-By", format!("<{}>", Uri::sip(account, &host, None)));
+    }
     request.headers.set("Max-Forwards", ring.hops.to_string());
-    request.headers.set("Supported", "timer");
+    request.headers.set("Supported", "timer, 100rel");
     request.headers.set("Session-Expires", "1800");
     request.headers.set("Min-SE", MIN_SE.to_string());
     request.set_body("application/sdp", sdp_body(sdp.to_owned()));
     request
 }
 
-async fn branch(shared: Arc<Shared>, branch: usize, reach: Reach, request: Request, tell: mpsc::Sender<(usize, Told)>) {
+/// A contact that rings. Dropped with its task, it gets a CANCEL that says why (RFC 3326).
+struct Rung {
+    call: Option<Call>,
+    taken: Arc<AtomicBool>,
+}
+
+impl Drop for Rung {
+    fn drop(&mut self) {
+        let Some(call) = self.call.take().filter(|_| self.taken.load(Ordering::Relaxed)) else { return };
+        call.bye_with(elsewhere());
+    }
+}
+
+/// The reason of a CANCEL or BYE when somebody else has taken the call.
+pub(crate) fn elsewhere() -> Headers {
+    let mut headers = Headers::new();
+    headers.push("Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
+    headers
+}
+
+async fn branch(
+    shared: Arc<Shared>,
+    branch: usize,
+    reach: Reach,
+    request: Request,
+    tell: mpsc::Sender<(usize, Told)>,
+    taken: Arc<AtomicBool>,
+) {
     let say = async |told| {
         let _ = tell.send((branch, told)).await;
     };
-    let mut call = match reach.call(&shared, request).await {
-        Ok(call) => call,
+    let mut rung = match reach.call(&shared, request).await {
+        Ok(call) => Rung { call: Some(call), taken },
         Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
     };
     loop {
+        let Some(call) = rung.call.as_mut() else { return };
         let fault = match call.next().await {
             Some(CallEvent::Progress(r)) => {
                 if r.code > 100 {
@@ -154,7 +198,10 @@ async fn branch(shared: Arc<Shared>, branch: usize, reach: Reach, request: Reque
                 }
                 continue;
             }
-            Some(CallEvent::Answered(response)) => return say(Told::Answered(Box::new((call, response)))).await,
+            Some(CallEvent::Answered(response)) => {
+                let Some(call) = rung.call.take() else { return };
+                return say(Told::Answered(Box::new((call, response)))).await;
+            }
             Some(CallEvent::Request { tx, request }) => {
                 call.respond(tx, early(&request));
                 continue;

@@ -7,14 +7,16 @@ use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallParty, CallState, Text};
 use media_core::dtmf;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Over;
+use super::board::{Line, Newcomer, Order, Yielded};
 use super::relay::{End as MediaEnd, Relay};
-use super::ring::Ringing;
+use super::replaces::DialogName;
+use super::ring::{Ringing, elsewhere};
 use super::sdp::{self, Described, Local};
-use super::transfer::{self, Transfer};
+use super::transfer::{self, Going, Gone, Transfer};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
@@ -28,7 +30,7 @@ const MOST_TELLS: u8 = 5;
 const MOST_INFOS: usize = 8;
 
 /// A phone's leg.
-pub(super) struct Side {
+pub(crate) struct Side {
     pub call: Call,
     /// Who it is, as shown.
     pub party: CallParty,
@@ -44,6 +46,8 @@ pub(super) struct Side {
     pub peer_updates: bool,
     /// We made an offer in a 200; the ACK brings the answer.
     pub awaits_answer: bool,
+    /// The dialog with it, once its tags are known.
+    pub dialog: Option<DialogName>,
     /// Since when its sound is due as it is described now.
     since: Instant,
     /// It hung up, and a transfer of its own goes on without it.
@@ -65,6 +69,7 @@ impl Side {
             timer: None,
             peer_updates: false,
             awaits_answer: false,
+            dialog: None,
             since: Instant::now(),
             gone: false,
             refresh: None,
@@ -119,7 +124,11 @@ pub(super) struct Standing<'a> {
     relay: Relay,
     entry: &'a CallEntry,
     passing: Option<Passing>,
-    transfer: Option<Transfer>,
+    transfer: Option<Going>,
+    /// Whose description is to be told to the other phone after the offer under way.
+    then: Option<usize>,
+    line: Line,
+    orders: mpsc::Receiver<Order>,
     /// Their places among the calls that may be at once.
     places: [Place; 2],
     /// Whose description could not be told to the other phone yet, and how often that was tried.
@@ -127,10 +136,44 @@ pub(super) struct Standing<'a> {
     infos: Arc<Semaphore>,
 }
 
+/// Two phones that were joined.
+pub(super) struct Pair {
+    pub sides: [Side; 2],
+    pub places: [Place; 2],
+    pub relay: Relay,
+    pub line: Line,
+    pub orders: mpsc::Receiver<Order>,
+}
+
 impl<'a> Standing<'a> {
-    pub fn new(shared: Arc<Shared>, sides: [Side; 2], places: [Place; 2], relay: Relay, entry: &'a CallEntry) -> Self {
-        let infos = Arc::new(Semaphore::new(MOST_INFOS));
-        Standing { shared, sides, relay, entry, passing: None, transfer: None, places, untold: None, infos }
+    pub fn new(shared: Arc<Shared>, pair: Pair, entry: &'a CallEntry) -> Self {
+        let Pair { sides, places, relay, line, orders } = pair;
+        let standing = Standing {
+            shared,
+            sides,
+            relay,
+            entry,
+            passing: None,
+            transfer: None,
+            then: None,
+            line,
+            orders,
+            places,
+            untold: None,
+            infos: Arc::new(Semaphore::new(MOST_INFOS)),
+        };
+        standing.line.ringing(Vec::new());
+        (0..2).for_each(|side| standing.list(side));
+        standing
+    }
+
+    /// Enters the dialog with a phone into the switchboard.
+    fn list(&self, side: usize) {
+        if let Some(s) = self.sides.get(side)
+            && let Some(dialog) = &s.dialog
+        {
+            self.line.dialog(dialog.clone(), side, &s.who, false);
+        }
     }
 
     /// Works until the call has ended and says how.
@@ -139,6 +182,8 @@ impl<'a> Standing<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (shutdown, ordered) = (self.shared.ctx.shutdown.clone(), self.entry.ordered());
         loop {
+            // Who wants to change the legs waits until no offer is under way.
+            let free = self.passing.is_none() && self.transfer.is_none();
             let [a, b] = &mut self.sides;
             let over = tokio::select! {
                 event = a.call.next(), if !a.gone => self.on_event(0, event).await,
@@ -147,6 +192,22 @@ impl<'a> Standing<'a> {
                 result = joined(&mut b.refresh) => self.on_refresh(1, result),
                 result = passed(&mut self.passing) => self.on_passed(result).await,
                 event = rung(&mut self.transfer) => self.on_transfer(event).await,
+                order = self.orders.recv(), if free => match order {
+                    Some(Order::Yield { side, by, with, reply }) => match self.may_yield(side, &by, &with) {
+                        Ok(()) => return self.give_away(side, reply),
+                        Err(code) => {
+                            let _ = reply.send(Err(code));
+                            None
+                        }
+                    },
+                    Some(Order::Replace { side, newcomer }) => self.on_replace(side, *newcomer).await,
+                    Some(Order::PickUp(newcomer)) => {
+                        // Somebody was quicker.
+                        newcomer.call.reject(603, "");
+                        None
+                    }
+                    None => None,
+                },
                 _ = tick.tick() => self.on_tick(),
                 () = ordered.cancelled() => Some(Over::ordered()),
                 () = shutdown.cancelled() => {
@@ -166,7 +227,7 @@ impl<'a> Standing<'a> {
         match event {
             None => Some(Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault())),
             Some(CallEvent::Ended(reason)) => {
-                let leaves = self.transfer.as_ref().is_some_and(|t| t.by == side);
+                let leaves = self.transfer.as_ref().is_some_and(|t| t.by() == side);
                 if let Some(s) = self.sides.get_mut(side) {
                     s.byed = true;
                     // Many phones hang up as soon as their REFER is taken: the other phone waits for the new one.
@@ -188,6 +249,11 @@ impl<'a> Standing<'a> {
 
     /// The answer to an offer in our 200.
     async fn on_ack(&mut self, side: usize, ack: &Request) -> Option<Over> {
+        let s = self.sides.get_mut(side)?;
+        if s.dialog.is_none() {
+            s.dialog = DialogName::of_request(ack);
+            self.list(side);
+        }
         let s = self.sides.get_mut(side)?;
         if !std::mem::take(&mut s.awaits_answer) {
             return None;
@@ -224,23 +290,32 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// Blind transfer: calls somebody else for the other phone.
+    /// Transfer: the other phone is to talk with somebody else.
     fn on_refer(&mut self, side: usize, request: &Request) -> Response {
         let (Some(asker), Some(rest)) = (self.sides.get(side), self.sides.get(1 - side)) else {
             return request.respond(500);
         };
-        let to = match transfer::target(&self.shared, &asker.who, request) {
-            Ok(to) => to,
+        let target = match transfer::target(&self.shared, &asker.who, request) {
+            Ok(target) => target,
             Err(code) => return request.respond(code),
         };
         if self.transfer.is_some() || self.passing.is_some() {
             return request.respond(500).with("Retry-After", "2");
         }
-        let (by, number) = (&asker.party.number, to.party().number);
-        tracing::info!(by, rest = rest.party.number, to = number, "a call is transferred");
-        let port = self.relay.port(side);
         let handle = asker.call.handle();
-        let started = Transfer::start(&self.shared, side, (&rest.party, &rest.described), to, port);
+        let (by, with) = (&asker.party.number, &rest.party.number);
+        let started = match target {
+            transfer::Target::Somebody(to) => {
+                tracing::info!(by, rest = with, to = to.party().number, "a call is transferred");
+                let port = self.relay.port(side);
+                Transfer::start(&self.shared, side, (&rest.party, &rest.described), to, port, by)
+                    .map(|t| Going::Blind(Box::new(t)))
+            }
+            transfer::Target::Dialog(dialog) => {
+                tracing::info!(by, rest = with, "two calls are to be joined");
+                Going::attended(&self.shared, side, &asker.who, &dialog, &rest.described).map_err(transfer::line_of)
+            }
+        };
         let said = started.as_ref().err().copied();
         self.transfer = started.ok();
         // The first NOTIFY comes at once, whatever is known (RFC 3515 2.4.4).
@@ -248,16 +323,22 @@ impl<'a> Standing<'a> {
         request.respond(202)
     }
 
-    async fn on_transfer(&mut self, event: Option<Ringing>) -> Option<Over> {
-        let mut transfer = self.transfer.take()?;
-        let by = transfer.by;
+    async fn on_transfer(&mut self, event: Gone) -> Option<Over> {
+        let going = self.transfer.take()?;
+        let by = going.by();
         let asker = self.sides.get(by)?.call.handle();
+        let event = match event {
+            Gone::Joined(Ok(yielded)) => return self.joined(by, *yielded).await,
+            Gone::Joined(Err(code)) => return self.not_transferred(by, transfer::line_of(code)),
+            Gone::Rang(event) => event,
+        };
+        let Going::Blind(mut transfer) = going else { return None };
         match event {
             Some(Ringing::Progress { .. }) => {
                 if !std::mem::replace(&mut transfer.rang, true) {
                     tokio::spawn(transfer::notify(&asker, "180 Ringing", false));
                 }
-                self.transfer = Some(transfer);
+                self.transfer = Some(Going::Blind(transfer));
             }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
@@ -265,7 +346,7 @@ impl<'a> Standing<'a> {
                 let Ok(described) = Described::read(&response.body) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };
-                let Transfer { to, local, origin, sent, place, .. } = transfer;
+                let Transfer { to, local, origin, sent, place, .. } = *transfer;
                 let callee = to.party();
                 let mut side = Side::new(*call, to.dialler(), local, described.clone());
                 side.party.clone_from(&callee);
@@ -274,18 +355,103 @@ impl<'a> Standing<'a> {
                 let now = Instant::now();
                 side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
                 side.peer_updates = super::allows_update(&response.headers);
+                side.dialog = DialogName::of_response(&response);
                 self.relay.describe(by, MediaEnd::of(&described)).await;
-                let old = std::mem::replace(self.sides.get_mut(by)?, side);
+                let old = self.seat(by, side, place, callee)?;
                 if !old.gone {
                     tokio::spawn(transfer::leave(old.call));
                 }
-                // The one who left may call again.
-                *self.places.get_mut(by)? = place;
-                self.entry.update(|c| if by == 0 { c.caller = callee } else { c.callee = callee });
                 // The one who stays was on hold as a rule, and must learn what the new one understands.
                 self.tell(by);
             }
         }
+        None
+    }
+
+    /// Puts another phone into a side; gives the one that was there. Its place is free: it may call again.
+    fn seat(&mut self, side: usize, new: Side, place: Place, party: CallParty) -> Option<Side> {
+        self.line.left(side);
+        let old = std::mem::replace(self.sides.get_mut(side)?, new);
+        *self.places.get_mut(side)? = place;
+        self.untold = self.untold.filter(|(of, _)| *of != side);
+        self.entry.update(|c| if side == 0 { c.caller = party } else { c.callee = party });
+        self.list(side);
+        Some(old)
+    }
+
+    /// Attended transfer: the phone that the other call gave away talks with the one who stays.
+    async fn joined(&mut self, by: usize, yielded: Yielded) -> Option<Over> {
+        let Yielded { mut side, place, party } = yielded;
+        side.local.port = self.relay.port(by);
+        let held = side.described.clone();
+        self.relay.describe(by, MediaEnd::of(&held)).await;
+        let old = self.seat(by, side, place, party)?;
+        if !old.gone {
+            tokio::spawn(transfer::leave(old.call));
+        }
+        // First the new one learns whom it talks with, and where to send; then the one who stays, whom its asker held as a rule.
+        let mut offer = self.sides.get(1 - by)?.described.clone();
+        offer.direction = Direction::SendRecv;
+        self.then = Some(by);
+        self.pass(1 - by, None, offer, false);
+        None
+    }
+
+    fn may_yield(&self, side: usize, by: &Dialler, with: &Described) -> Result<(), u16> {
+        let (Some(asker), Some(goes)) = (self.sides.get(side), self.sides.get(1 - side)) else { return Err(500) };
+        if asker.who != *by {
+            return Err(403);
+        }
+        if goes.gone {
+            return Err(603);
+        }
+        sdp::answer(with, &goes.described, goes.local, Direction::SendRecv).map(|_| ()).map_err(|_| 488)
+    }
+
+    /// Gives the phone that talks with the one in `side` to another call, and ends.
+    fn give_away(self, side: usize, reply: oneshot::Sender<Result<Box<Yielded>, u16>>) -> Over {
+        self.report();
+        let mut parties = [CallParty::default(), CallParty::default()];
+        self.entry.update(|c| parties = [c.caller.clone(), c.callee.clone()]);
+        let Standing { sides: [a, b], places: [of_a, of_b], .. } = self;
+        let [caller, callee] = parties;
+        let (mut stays, goes) = match side {
+            0 => (a, Yielded { side: b, place: of_b, party: callee }),
+            _ => (b, Yielded { side: a, place: of_a, party: caller }),
+        };
+        // Whoever asked may be gone: then the phone is hung up with what comes back.
+        let given = reply.send(Ok(Box::new(goes))).is_ok();
+        stays.bye(None);
+        let words = match given {
+            true => Text::new("已转接", "transferred to the other call"),
+            false => Text::new("转接未成，通话结束", "the transfer failed and the call ended"),
+        };
+        Over { by: CallEndedBy::Gateway, code: if given { "transferred" } else { "call_failed" }, words }
+    }
+
+    /// INVITE with Replaces: the same account goes on at another phone.
+    async fn on_replace(&mut self, side: usize, newcomer: Newcomer) -> Option<Over> {
+        let Newcomer { call, flow, request, who, offered, timer, place } = newcomer;
+        let party = who.clone();
+        let local = Local {
+            address: crate::call::media_address(&self.shared, &sip::Target::Flow(flow.id)),
+            port: self.relay.port(side),
+        };
+        let other = self.sides.get(1 - side)?.described.clone();
+        let body = match sdp::answer(&offered, &other, local, Direction::SendRecv) {
+            Ok(body) => body,
+            Err(refusal) => {
+                call.reject_with(request.respond(488).with("Warning", refusal.warning()));
+                return None;
+            }
+        };
+        let new = newcome(call, local, &request, (offered, timer), who, body);
+        self.relay.describe(side, MediaEnd::of(&new.described)).await;
+        let mut old = self.seat(side, new, place, party)?;
+        if !std::mem::replace(&mut old.byed, true) {
+            old.call.bye_with(elsewhere());
+        }
+        self.tell(side);
         None
     }
 
@@ -463,6 +629,9 @@ impl<'a> Standing<'a> {
         } else {
             self.untold = None;
         }
+        if let Some(side) = self.then.take() {
+            self.tell(side);
+        }
         self.show_hold();
         None
     }
@@ -590,7 +759,29 @@ async fn joined(task: &mut Option<JoinHandle<Result<Response, SipError>>>) -> Re
     }
 }
 
-async fn rung(transfer: &mut Option<Transfer>) -> Option<Ringing> {
+/// Answers a phone that came into a call by itself.
+pub(super) fn newcome(
+    call: Call,
+    local: Local,
+    request: &Request,
+    (offered, timer): (Described, Option<SessionTimer>),
+    who: CallParty,
+    body: Sdp,
+) -> Side {
+    let mut side = Side::new(call, Dialler::Account(who.number.clone()), local, offered);
+    side.party = who;
+    side.timer = timer.or(Some(SessionTimer::own(Instant::now())));
+    side.peer_updates = super::allows_update(&request.headers);
+    let text = side.stamp(body);
+    let mut extra = Headers::new();
+    if let Some(timer) = &timer {
+        timer.answer(&mut extra);
+    }
+    side.call.accept("application/sdp", sdp_body(text), extra);
+    side
+}
+
+async fn rung(transfer: &mut Option<Going>) -> Gone {
     match transfer {
         Some(transfer) => transfer.next().await,
         None => std::future::pending().await,

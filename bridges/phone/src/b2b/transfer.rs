@@ -1,4 +1,6 @@
-//! Blind transfer (REFER, RFC 3515): one phone asks us to connect the other one with somebody else and leaves.
+//! Transfer (REFER, RFC 3515): one phone asks us to connect the other one with somebody else and leaves. Blind: we ring that one.
+//! Attended (Replaces, RFC 3891 and 5589): the one who asks talks with both already, in two calls of ours; one call gives its far
+//! phone to the other, and no new call is made.
 //!
 //! What the one who asks may not dial himself, a REFER of his does not reach either. The one who asked hears by NOTIFY with
 //! `message/sipfrag` how it goes; when nobody takes the call, the old one simply goes on.
@@ -9,8 +11,11 @@ use std::time::Duration;
 use bridge_core::CallParty;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, CallHandle, Method, NameAddr, Request, Uri};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::board::{Order, Yielded};
+use super::replaces::{DialogName, Replaces};
 use super::ring::{Fork, Ring, Ringing};
 use super::sdp::{self, Described, Local};
 use crate::call::media_address;
@@ -19,26 +24,110 @@ use crate::route::{self, Destination, Dialler};
 
 /// How long the one who asked may take to hang up once he was told of the success.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How long another call may take to give its phone away: it may be in the middle of an offer.
+const GIVEN_WITHIN: Duration = Duration::from_secs(10);
 /// The subscription that comes with a REFER.
 const SUBSCRIPTION_S: u32 = 180;
 
+/// Whom a REFER means.
+pub(super) enum Target {
+    Somebody(Destination),
+    /// Who is at the far end of this dialog's call.
+    Dialog(DialogName),
+}
+
 /// Reads a REFER; the error is the answer's code.
-pub(super) fn target(shared: &Shared, asker: &Dialler, request: &Request) -> Result<Destination, u16> {
+pub(super) fn target(shared: &Shared, asker: &Dialler, request: &Request) -> Result<Target, u16> {
     let mut given = request.headers.get_all("Refer-To");
     let to: NameAddr = match (given.next(), given.next()) {
         (Some(one), None) => one.parse().map_err(|_| 400u16)?,
         _ => return Err(400),
     };
-    // Attended transfer (Replaces) is not known here: the phone is told so, instead of getting a second call.
-    if request.headers.get("Refer-To").is_some_and(|v| v.to_ascii_lowercase().contains("replaces=")) {
-        return Err(501);
+    // The dialog alone says who is meant: what stands before it is the address of a phone behind us.
+    if let Some(replaces) = Replaces::of_refer_to(&to).map_err(|_| 400u16)? {
+        return Ok(Target::Dialog(replaces.dialog));
     }
     // What this phone calls us by: the host of the far end of its dialog.
     let ours = request.to().is_some_and(|t| t.uri.host.eq_ignore_ascii_case(&to.uri.host));
     if !ours && !to.uri.host.eq_ignore_ascii_case(&shared.config.realm) {
         return Err(403);
     }
-    route::ringable(shared, asker, to.uri.user()).map_err(|reason| reason.sip_code())
+    route::ringable(shared, asker, to.uri.user()).map(Target::Somebody).map_err(|reason| reason.sip_code())
+}
+
+/// A transfer under way.
+pub(super) enum Going {
+    Blind(Box<Transfer>),
+    Attended {
+        by: usize,
+        /// The other call's word.
+        answer: oneshot::Receiver<Result<Box<Yielded>, u16>>,
+        deadline: Instant,
+    },
+}
+
+/// What became of it.
+pub(super) enum Gone {
+    /// Of a blind one; none when nobody answered in time.
+    Rang(Option<Ringing>),
+    /// Of an attended one; the error is the SIP code.
+    Joined(Result<Box<Yielded>, u16>),
+}
+
+impl Going {
+    /// Asks the other call for its far phone.
+    pub fn attended(
+        shared: &Shared,
+        by: usize,
+        who: &Dialler,
+        dialog: &DialogName,
+        with: &Described,
+    ) -> Result<Going, u16> {
+        // RFC 3891 3: no such dialog, or one that nobody has answered and that the phone itself began.
+        let found = shared.board.find(dialog).filter(|f| !f.early).ok_or(481u16)?;
+        if found.who != *who {
+            return Err(403);
+        }
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Yield { side: found.side, by: who.clone(), with: Box::new(with.clone()), reply };
+        found.orders.try_send(order).map_err(|_| 603u16)?;
+        Ok(Going::Attended { by, answer, deadline: Instant::now() + GIVEN_WITHIN })
+    }
+
+    /// The side that asked.
+    pub fn by(&self) -> usize {
+        match self {
+            Going::Blind(transfer) => transfer.by,
+            Going::Attended { by, .. } => *by,
+        }
+    }
+
+    /// The next thing that happens. Cancel safe.
+    pub async fn next(&mut self) -> Gone {
+        match self {
+            Going::Blind(transfer) => Gone::Rang(transfer.next().await),
+            Going::Attended { answer, deadline, .. } => {
+                Gone::Joined(match tokio::time::timeout_at(*deadline, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    // The other call ended meanwhile.
+                    Ok(Err(_)) => Err(603),
+                    Err(_) => Err(408),
+                })
+            }
+        }
+    }
+}
+
+/// The status line of a code, for the NOTIFY.
+pub(super) fn line_of(code: u16) -> &'static str {
+    match code {
+        403 => "403 Forbidden",
+        408 => "408 Request Timeout",
+        481 => "481 Call/Transaction Does Not Exist",
+        488 => "488 Not Acceptable Here",
+        603 => "603 Decline",
+        _ => "500 Server Internal Error",
+    }
 }
 
 /// Somebody is being called in place of the one who asked.
@@ -62,6 +151,7 @@ impl Transfer {
         rest: (&CallParty, &Described),
         to: Destination,
         port: u16,
+        asker: &str,
     ) -> Result<Transfer, &'static str> {
         let callee = to.party();
         let reaches = to.reaches(shared);
@@ -71,7 +161,7 @@ impl Transfer {
         let mut sent = sdp::offer(rest.1, local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70 };
+        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70, referred_by: Some(asker) };
         let fork = Fork::start(shared, &ring, &sent.to_string());
         let deadline = Instant::now() + Duration::from_secs(u64::from(shared.config.ring_timeout));
         Ok(Transfer { by, to, local, origin, sent, fork, deadline, rang: false, place })

@@ -13,16 +13,16 @@ use crate::raw::{Raw, answer, end, media_of};
 use crate::signal::level;
 use crate::sipp::{Sipp, Step};
 
-async fn pause(seconds: f32) {
+pub async fn pause(seconds: f32) {
     tokio::time::sleep(Duration::from_secs_f32(seconds)).await;
 }
 
-async fn record(records: &mut mpsc::Receiver<CallRecord>) -> CallRecord {
+pub async fn record(records: &mut mpsc::Receiver<CallRecord>) -> CallRecord {
     tokio::time::timeout(Duration::from_secs(10), records.recv()).await.unwrap().unwrap()
 }
 
 /// Waits until one call runs in this state.
-async fn live(gw: &Gateway, state: CallState) -> bridge_core::LiveCall {
+pub async fn live(gw: &Gateway, state: CallState) -> bridge_core::LiveCall {
     let end = std::time::Instant::now() + Duration::from_secs(10);
     loop {
         let calls = gw.bridge.calls().unwrap().live();
@@ -213,7 +213,7 @@ async fn headers_are_clean_and_offers_are_carried() {
     gw.stop().await;
 }
 
-fn sdp_of(body: &[u8]) -> std::net::SocketAddr {
+pub fn sdp_of(body: &[u8]) -> std::net::SocketAddr {
     let sdp = media_core::sdp::Sdp::parse(body).unwrap();
     let m = sdp.first("audio").unwrap();
     (sdp.address_of(m).unwrap(), m.port).into()
@@ -229,7 +229,7 @@ fn reinvite(body: &str) -> sip::Request {
 }
 
 /// The next request in a call.
-async fn request(call: &mut sip::Call) -> (sip::TxId, sip::Request) {
+pub async fn request(call: &mut sip::Call) -> (sip::TxId, sip::Request) {
     loop {
         match call.next().await {
             Some(CallEvent::Request { tx, request }) => return (tx, request),
@@ -364,7 +364,7 @@ async fn refusals_and_forwards() {
 }
 
 /// Takes a contact away that a finished SIPp left behind.
-async fn unregister(user: &str, port: u16, gw: &Gateway) {
+pub async fn unregister(user: &str, port: u16, gw: &Gateway) {
     let phone = Raw::start(user, port, gw.port).await;
     assert_eq!(phone.register(&format!("secret{}", &user[3..]), 0).await.code, 200);
     drop(phone);

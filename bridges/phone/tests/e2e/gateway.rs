@@ -172,6 +172,10 @@ impl Credentials for Table {
         Some(format!("话机{user}"))
     }
 
+    fn pick_up_together(&self, one: &str, other: &str) -> bool {
+        [one, other].iter().all(|u| ["8103", "8105"].contains(u))
+    }
+
     fn forwards(&self, user: &str) -> Forwards {
         let all = FORWARDS.lock().unwrap();
         all.iter().find(|(u, _)| *u == user).map(|(_, f)| f.clone()).unwrap_or_default()

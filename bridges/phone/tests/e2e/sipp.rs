@@ -24,6 +24,8 @@ pub enum Step {
     Moved(&'static str),
     Ack,
     Cancel,
+    /// CANCEL with the Reason that somebody else has answered (RFC 3326).
+    CancelElsewhere,
     /// 200 to the request that came last (CANCEL, BYE).
     Ok,
     Bye,
@@ -56,6 +58,11 @@ fn step(step: Step) -> String {
             .replacen("Contact: <sip:[local_ip]:[local_port]>\n", "", 1),
         Step::Ack => "<recv request=\"ACK\"/>\n".into(),
         Step::Cancel => "<recv request=\"CANCEL\"/>\n".into(),
+        Step::CancelElsewhere => {
+            "<recv request=\"CANCEL\"><action><ereg regexp=\"cause=200;text=.Call completed elsewhere\" search_in=\"hdr\" \
+             header=\"Reason:\" check_it=\"true\" assign_to=\"2\"/></action></recv><Reference variables=\"2\"/>\n"
+                .into()
+        }
         Step::Bye => "<recv request=\"BYE\"/>\n".into(),
         Step::Ok => {
             "<send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n\
