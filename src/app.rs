@@ -298,6 +298,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(alarms::forget_old(app.clone()));
     tasks.spawn(crate::calls::run(app.clone()));
     tasks.spawn(crate::calls::forget_old(app.clone()));
+    tasks.spawn(crate::calls::tell(app.clone()));
+    tasks.spawn(crate::softphone::guard(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bridge_core::{CallLog, CallRecord, LiveCall, Timestamp};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::api::Shared;
@@ -14,6 +15,8 @@ use crate::store::CallRow;
 
 /// Records in one transaction.
 const BATCH: usize = 200;
+/// Changes of calls within this time are told once.
+const COALESCE: Duration = Duration::from_millis(100);
 /// Pause after the database refused.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long the last calls may take to come at the stop.
@@ -103,8 +106,32 @@ async fn write(app: Shared, mut queue: mpsc::Receiver<CallRecord>) {
             tokio::time::sleep(RETRY).await;
         }
         told = false;
+        for row in rows.iter().filter(|_| app.events.heard()) {
+            app.events.tell("call", json!({ "call": row }));
+        }
         app.books.written.fetch_add(rows.len() as u64, Ordering::Relaxed);
     }
+}
+
+/// Tells the consoles that calls began, changed or ended; what they are is read from the API.
+pub async fn tell(app: Shared) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for log in logs(&app) {
+        let (app, mut changes) = (app.clone(), log.changes());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = app.shutdown.cancelled() => return,
+                }
+                if app.events.heard() {
+                    app.events.tell("calls", json!({ "live": logs(&app).map(|l| l.live().len()).sum::<usize>() }));
+                }
+                tokio::time::sleep(COALESCE).await;
+            }
+        });
+    }
+    tasks.join_all().await;
 }
 
 /// Deletes what is older, or more, than the settings say, once an hour.

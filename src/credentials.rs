@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use bridge_core::{AccountKind, Credentials, Forwards, Secret};
+use bridge_core::{AccountKind, Credentials, Forwards, Secret, TICKET};
 use dashmap::DashMap;
 use md5::{Digest, Md5};
 
+use crate::access::Identity;
+use crate::softphone::{Ticket, Tickets};
 use crate::store::{SecretRow, Store, StoreError};
 
 /// Cheap to clone.
@@ -14,6 +16,9 @@ pub struct SecretTable {
     store: Store,
     rows: Arc<DashMap<(String, String), SecretRow>>,
     forwards: Arc<DashMap<String, Forwards>>,
+    /// The phone account of accounts of the console, for the telephone in the browser.
+    own_phones: Arc<DashMap<String, String>>,
+    pub tickets: Tickets,
     device_realm: String,
     phone_realm: String,
 }
@@ -29,7 +34,9 @@ impl SecretTable {
     pub async fn load(store: Store, device_realm: String, phone_realm: String) -> Result<Self, StoreError> {
         let rows = store.secrets().await?.into_iter().map(|r| ((r.kind.clone(), r.name.clone()), r)).collect();
         let forwards = Arc::new(store.forwards().await?.into_iter().collect());
-        Ok(SecretTable { store, rows: Arc::new(rows), forwards, device_realm, phone_realm })
+        let own_phones = Arc::new(store.own_phones().await?.into_iter().collect());
+        let tickets = Tickets::default();
+        Ok(SecretTable { store, rows: Arc::new(rows), forwards, own_phones, tickets, device_realm, phone_realm })
     }
 
     /// Stores H(A1) of the password, never the password.
@@ -55,12 +62,44 @@ impl SecretTable {
 
     pub async fn remove(&self, kind: AccountKind, user: &str) -> Result<bool, StoreError> {
         if kind == AccountKind::Phone {
+            let bound: Vec<String> =
+                self.own_phones.iter().filter(|p| p.value() == user).map(|p| p.key().clone()).collect();
+            for account in bound {
+                self.bind_phone(&account, None).await?;
+            }
+            self.tickets.end_phone(user);
             self.forwards.remove(user);
             self.store.delete_forwards(user).await?;
         }
         let kind = kind_word(kind);
         self.rows.remove(&(kind.to_owned(), user.to_owned()));
         self.store.delete_secret(kind, user).await
+    }
+
+    /// The phone account that an account of the console telephones as.
+    pub fn own_phone(&self, account: &str) -> Option<String> {
+        self.own_phones.get(account).map(|p| p.clone())
+    }
+
+    /// Binds an account of the console to a phone account, or to none; its soft phones end.
+    pub async fn bind_phone(&self, account: &str, phone: Option<&str>) -> Result<(), StoreError> {
+        self.store.put_own_phone(account, phone).await?;
+        match phone {
+            Some(phone) => self.own_phones.insert(account.to_owned(), phone.to_owned()),
+            None => self.own_phones.remove(account).map(|(_, phone)| phone),
+        };
+        self.tickets.end(|i| i.account == account);
+        Ok(())
+    }
+
+    /// A ticket for the browser of a sign-in; none where there are too many.
+    pub fn ticket(&self, identity: &Identity, phone: &str) -> Option<Ticket> {
+        self.tickets.issue(identity, phone, &self.phone_realm)
+    }
+
+    /// The realm of phone accounts.
+    pub fn phone_realm(&self) -> &str {
+        &self.phone_realm
     }
 
     /// Users of a kind with their shown names, ordered.
@@ -78,6 +117,9 @@ impl SecretTable {
 
 impl Credentials for SecretTable {
     fn secret(&self, kind: AccountKind, user: &str) -> Option<Secret> {
+        if kind == AccountKind::Phone && user.contains(TICKET) {
+            return self.tickets.ha1(user).map(Secret::Ha1);
+        }
         self.rows.get(&(kind_word(kind).to_owned(), user.to_owned())).map(|r| Secret::Ha1(r.ha1.clone()))
     }
 

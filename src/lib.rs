@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod pictures;
 pub mod scenes;
 pub mod settings;
+pub mod softphone;
 pub mod store;
 pub mod system;
 pub mod talk;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use bridge_core::{AccountKind, Credentials};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,6 +19,8 @@ pub struct AccountView {
     must_change_password: bool,
     /// Goes before others of the same role where both want one camera.
     priority: u8,
+    /// The phone account that it telephones as from the browser.
+    phone: Option<String>,
     #[serde(serialize_with = "time::rfc3339")]
     #[schema(value_type = String)]
     created_at: i64,
@@ -34,6 +37,7 @@ pub async fn list(State(app): State<Shared>, Admin(_who): Admin) -> Result<Json<
     let rows = app.store.accounts().await?;
     let view = |r: crate::store::AccountRow| AccountView {
         priority: app.priorities.get(&r.name).map_or(0, |p| *p),
+        phone: app.secrets.own_phone(&r.name),
         name: r.name,
         role: r.role,
         must_change_password: r.must_change,
@@ -80,9 +84,11 @@ pub struct AccountChange {
     role: Option<Role>,
     /// 0 to 255; where two of one role want one camera, the higher one gets it.
     priority: Option<u8>,
+    /// The phone account that it telephones as from the browser; empty: none.
+    phone: Option<String>,
 }
 
-/// Set a new password or another role (the account's sessions end), or its priority.
+/// Set a new password or another role (the account's sessions end), its priority, or its phone.
 #[utoipa::path(patch, path = "/accounts/{name}", params(("name" = String, Path)), request_body = AccountChange,
     responses((status = 204), (status = 404), (status = 409)))]
 pub async fn change(
@@ -112,6 +118,13 @@ pub async fn change(
         app.store.set_priority(&name, priority).await?;
         app.priorities.insert(name.clone(), priority);
         who.note(&app, "set_priority", &name, &priority.to_string());
+    }
+    if let Some(phone) = body.phone.as_deref().map(str::trim) {
+        if !phone.is_empty() && app.secrets.secret(AccountKind::Phone, phone).is_none() {
+            return Err(ApiError::invalid("there is no phone account of this number"));
+        }
+        app.secrets.bind_phone(&name, (!phone.is_empty()).then_some(phone)).await?;
+        who.note(&app, "bind_phone", &name, phone);
     }
     if !ended {
         return Ok(StatusCode::NO_CONTENT);
@@ -145,6 +158,7 @@ pub async fn delete(
     app.access.withdraw(&name).await?;
     app.store.set_priority(&name, 0).await?;
     app.priorities.remove(&name);
+    app.secrets.bind_phone(&name, None).await?;
     app.release_where(|claim| claim.account == name);
     app.legs.withdraw(&app, &name);
     who.note(&app, "delete_account", &name, "");

@@ -10,6 +10,7 @@ mod conferences;
 mod control;
 mod device_recordings;
 mod devices;
+mod directory;
 mod error;
 mod events;
 mod legs;
@@ -21,6 +22,7 @@ mod probes;
 mod recordings;
 mod session;
 mod sip_ws;
+mod softphone;
 mod streams;
 mod system;
 mod talks;
@@ -152,6 +154,8 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(phones::list, phones::create))
         .routes(routes!(phones::delete))
         .routes(routes!(phones::set_forwards))
+        .routes(routes!(directory::list))
+        .routes(routes!(softphone::show, softphone::ticket))
         .routes(routes!(calls::list))
         .routes(routes!(calls::live))
         .routes(routes!(calls::hang_up))

@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bridge_core::{AccountKind, Credentials, DeviceId, Forwards, Timestamp};
+use bridge_core::{AccountKind, Credentials, Device, DeviceId, Forwards, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::auth::Admin;
@@ -20,6 +21,37 @@ pub struct PhoneView {
     expires_at: Option<Timestamp>,
     #[schema(value_type = Object)]
     forwards: Forwards,
+    contacts: Vec<ContactView>,
+}
+
+/// One place where an account is registered.
+#[derive(Serialize, ToSchema)]
+pub struct ContactView {
+    contact: String,
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    transport: String,
+    /// Where its messages come from.
+    address: String,
+    expires_at: String,
+    user_agent: Option<String>,
+}
+
+/// The contacts that the phone bridge keeps with its device.
+fn contacts(device: &Device) -> Vec<ContactView> {
+    let text = |c: &Value, key: &str| c.get(key).and_then(Value::as_str).map(str::to_owned);
+    let now = Timestamp::now();
+    let one = |c: &Value| {
+        let expires: Timestamp = serde_json::from_value(c.get("expires_at")?.clone()).ok()?;
+        (expires > now).then_some(())?;
+        Some(ContactView {
+            contact: text(c, "contact")?,
+            transport: text(c, "transport")?,
+            address: text(c, "received")?,
+            expires_at: expires.to_string(),
+            user_agent: text(c, "user_agent"),
+        })
+    };
+    device.private.as_array().into_iter().flatten().filter_map(one).collect()
 }
 
 #[derive(Serialize, ToSchema)]
@@ -36,6 +68,7 @@ pub async fn list(State(app): State<Shared>, Admin(_who): Admin) -> Json<PhoneLi
             registered: device.as_ref().is_some_and(|d| d.online),
             contact: device.as_ref().map(|d| d.address.clone()).filter(|a| !a.is_empty()),
             expires_at: device.as_ref().and_then(|d| d.expires_at),
+            contacts: device.as_deref().map(contacts).unwrap_or_default(),
             forwards: app.secrets.forwards(&user),
             user,
             name,

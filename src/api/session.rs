@@ -134,6 +134,7 @@ pub async fn sign_out(State(app): State<Shared>, SignedIn(who): SignedIn) -> Res
     app.access.sign_out(&who.identity).await?;
     let session = crate::control::session_name(&who.identity);
     app.release_where(|claim| claim.session == session);
+    app.secrets.tickets.end(|i| i.token_hash == who.identity.token_hash);
     who.note(&app, "sign_out", "", "");
     let mut headers = HeaderMap::new();
     if let Some(value) = cookie("", 0, false) {

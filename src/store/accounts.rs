@@ -152,4 +152,31 @@ impl Store {
             .await?;
         Ok(())
     }
+
+    /// The phone account of each account that has one.
+    pub async fn own_phones(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = sqlx::query("SELECT account, phone FROM account_phones").fetch_all(&self.pool).await?;
+        let one = |r: &sqlx::sqlite::SqliteRow| Ok((r.try_get("account")?, r.try_get("phone")?));
+        Ok(rows.iter().map(one).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// Binds an account to a phone account, or to none.
+    pub async fn put_own_phone(&self, account: &str, phone: Option<&str>) -> Result<(), StoreError> {
+        match phone {
+            Some(phone) => {
+                sqlx::query(
+                    "INSERT INTO account_phones (account, phone) VALUES ($1, $2)
+                     ON CONFLICT (account) DO UPDATE SET phone = excluded.phone",
+                )
+                .bind(account)
+                .bind(phone)
+                .execute(&self.pool)
+                .await?
+            }
+            None => {
+                sqlx::query("DELETE FROM account_phones WHERE account = $1").bind(account).execute(&self.pool).await?
+            }
+        };
+        Ok(())
+    }
 }

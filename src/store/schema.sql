@@ -169,3 +169,7 @@ CREATE TABLE IF NOT EXISTS phone_forwards (
     no_answer TEXT,
     offline TEXT
 );
+CREATE TABLE IF NOT EXISTS account_phones (
+    account TEXT PRIMARY KEY,
+    phone TEXT NOT NULL
+);

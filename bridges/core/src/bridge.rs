@@ -26,6 +26,10 @@ pub enum Secret {
     Ha1(String),
 }
 
+/// Stands in a digest user that is a ticket: `8001~word` proves for a while, by a secret of its own, to be `8001`. No account's
+/// name has it.
+pub const TICKET: char = '~';
+
 /// Whose account is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountKind {
@@ -35,7 +39,7 @@ pub enum AccountKind {
 
 /// Accounts of devices and phones, held in memory by the hall.
 pub trait Credentials: Send + Sync {
-    /// None: there is no own secret for `user`.
+    /// None: there is no own secret for `user`, which may be a ticket (see [`TICKET`]).
     fn secret(&self, kind: AccountKind, user: &str) -> Option<Secret>;
     /// Name to show for a phone account.
     fn display_name(&self, kind: AccountKind, user: &str) -> Option<String>;

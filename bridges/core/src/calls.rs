@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media_hub::Text;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::device::Timestamp;
@@ -153,6 +153,8 @@ struct Inner {
     records: mpsc::Sender<CallRecord>,
     queue: Mutex<Option<mpsc::Receiver<CallRecord>>>,
     lost: AtomicU64,
+    /// Rises when a call begins, ends or changes its state.
+    changes: watch::Sender<u64>,
 }
 
 /// The calls of a bridge; clones share it.
@@ -164,7 +166,13 @@ pub struct CallLog {
 impl Default for CallLog {
     fn default() -> Self {
         let (records, queue) = mpsc::channel(RECORDS);
-        let inner = Inner { live: Mutex::default(), records, queue: Mutex::new(Some(queue)), lost: AtomicU64::new(0) };
+        let inner = Inner {
+            live: Mutex::default(),
+            records,
+            queue: Mutex::new(Some(queue)),
+            lost: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        };
         CallLog { inner: Arc::new(inner) }
     }
 }
@@ -190,6 +198,7 @@ impl CallLog {
         };
         let hang_up = CancellationToken::new();
         self.live_rows().insert(id.clone(), Row { live, hang_up: hang_up.clone() });
+        self.changed();
         CallEntry { log: self.clone(), id, hang_up }
     }
 
@@ -203,6 +212,15 @@ impl CallLog {
     /// Orders the end of a call; false when there is none of this id.
     pub fn hang_up(&self, id: &str) -> bool {
         self.live_rows().get(id).map(|r| r.hang_up.cancel()).is_some()
+    }
+
+    fn changed(&self) {
+        self.inner.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Changes when a call begins, ends, or another state or party is shown of it; not with each count of packets.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// The queue of records, once: for the hall.
@@ -230,8 +248,15 @@ impl CallEntry {
 
     /// Changes what is shown of the call.
     pub fn update(&self, change: impl FnOnce(&mut LiveCall)) {
-        if let Some(row) = self.log.live_rows().get_mut(&self.id) {
-            change(&mut row.live);
+        let seen = |c: &LiveCall| (c.state, c.caller.clone(), c.callee.clone());
+        let mut rows = self.log.live_rows();
+        let Some(row) = rows.get_mut(&self.id) else { return };
+        let before = seen(&row.live);
+        change(&mut row.live);
+        let differs = before != seen(&row.live);
+        drop(rows);
+        if differs {
+            self.log.changed();
         }
     }
 
@@ -260,6 +285,7 @@ impl CallEntry {
     /// Closes the entry.
     pub fn finish(&self, by: CallEndedBy, code: &str, words: Text) {
         let Some(row) = self.log.live_rows().remove(&self.id) else { return };
+        self.log.changed();
         let record = CallRecord { call: row.live, ended: Timestamp::now(), by, code: code.to_owned(), words };
         if self.log.inner.records.try_send(record).is_err() {
             self.log.inner.lost.fetch_add(1, Ordering::Relaxed);
@@ -292,7 +318,12 @@ mod tests {
         let mut records = log.take_records().unwrap();
         assert!(log.take_records().is_none());
         let party = |n: &str| CallParty::new(n, n);
+        let mut changes = log.changes();
         let entry = log.begin("1".into(), CallDirection::Between, party("8001"), party("8002"));
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        entry.update(|c| c.legs.clear());
+        assert!(!changes.has_changed().unwrap(), "counts of packets are told by nobody");
         let other = log.begin("2".into(), CallDirection::In, party("8003"), party("600"));
         entry.ringing();
         entry.answered();

@@ -17,7 +17,7 @@ mod settings;
 mod snapshot;
 mod supervise;
 
-pub use bridge::{AccountKind, BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, Credentials, Secret};
+pub use bridge::{AccountKind, BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, Credentials, Secret, TICKET};
 pub use calls::{
     CallDirection, CallEndedBy, CallEntry, CallLeg, CallLog, CallParty, CallRecord, CallState, Forwards, LiveCall,
 };

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use bridge_core::{
     AccountKind, BridgeContext, Channel, ChannelId, ChannelKind, Credentials, Device, DeviceId, DeviceKind, Secret,
-    Text, Timestamp,
+    TICKET, Text, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sip::auth::{Algorithm, claimed_user};
 use sip::{
-    AuthResult, Binding, DigestConfig, DigestServer, Flow, Location, LocationConfig, Request, Response, Target,
+    AuthResult, Binding, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Request, Response, Target,
     Transport,
 };
 
@@ -30,12 +30,16 @@ struct Saved {
     transport: String,
     received: SocketAddr,
     expires_at: Timestamp,
+    #[serde(default)]
+    user_agent: Option<String>,
 }
 
 struct Table {
     location: Location,
     /// What storage held and no REGISTER has renewed yet.
     restored: HashMap<String, Vec<Saved>>,
+    /// Connections that registered with a ticket, and which.
+    tickets: HashMap<FlowId, String>,
 }
 
 pub(crate) struct Accounts {
@@ -80,7 +84,7 @@ impl Accounts {
             ..LocationConfig::default()
         });
         let accounts = Accounts {
-            table: Mutex::new(Table { location, restored: HashMap::new() }),
+            table: Mutex::new(Table { location, restored: HashMap::new(), tickets: HashMap::new() }),
             any: DigestServer::new(any),
             md5: DigestServer::new(DigestConfig::new(&config.realm)),
             config: config.clone(),
@@ -117,7 +121,13 @@ impl Accounts {
         }
     }
 
-    /// Checks the digest of a request for the account `user`.
+    /// Whose secret a request for the account `user` is checked by: the account itself, or a ticket of it. `None`: another one's.
+    fn prover(user: &str, request: &Request) -> Option<String> {
+        let Some(claimed) = claimed_user(request) else { return Some(user.to_owned()) };
+        (ticket_of(&claimed).unwrap_or(&claimed) == user).then_some(claimed)
+    }
+
+    /// Checks the digest of a request by the secret of `user`, an account or a ticket.
     fn verify(&self, credentials: &dyn Credentials, user: &str, request: &Request) -> Result<(), Response> {
         let secret = credentials.secret(AccountKind::Phone, user);
         let server = self.server(secret.as_ref());
@@ -139,10 +149,8 @@ impl Accounts {
         else {
             return refused(400, "refused");
         };
-        if claimed_user(request).is_some_and(|claimed| claimed != user) {
-            return refused(403, "denied");
-        }
-        if let Err(response) = self.verify(&*ctx.credentials, &user, request) {
+        let Some(prover) = Self::prover(&user, request) else { return refused(403, "denied") };
+        if let Err(response) = self.verify(&*ctx.credentials, &prover, request) {
             let outcome = if response.code == 401 { "challenged" } else { "denied" };
             return Registered { response, outcome };
         }
@@ -152,6 +160,11 @@ impl Accounts {
             Ok(done) => {
                 let response = table.location.answer(now, request, &done);
                 table.restored.remove(&user);
+                if ticket_of(&prover).is_some() && !done.gone {
+                    table.tickets.insert(flow.id, prover);
+                } else {
+                    table.tickets.remove(&flow.id);
+                }
                 drop(table);
                 if done.gone {
                     offline(ctx, &user, Text::new("话机已注销", "the phone logged out"));
@@ -175,6 +188,7 @@ impl Accounts {
                 transport: b.transport.as_str().to_ascii_lowercase(),
                 received: b.received,
                 expires_at: at(b),
+                user_agent: b.user_agent.as_ref().map(|a| a.chars().take(80).collect()),
             })
             .collect();
         let id = DeviceId::new(NAME, user);
@@ -221,10 +235,8 @@ impl Accounts {
         if self.config.allow_guests && !known {
             return Ok(Who::Guest);
         }
-        if claimed_user(request).is_some_and(|claimed| claimed != user) {
-            return Err(request.respond(403));
-        }
-        self.verify(&*ctx.credentials, &user, request).map(|()| Who::Account(user))
+        let Some(prover) = Self::prover(&user, request) else { return Err(request.respond(403)) };
+        self.verify(&*ctx.credentials, &prover, request).map(|()| Who::Account(user))
     }
 
     fn registered_from(&self, user: &str, flow: &Flow) -> bool {
@@ -282,7 +294,16 @@ impl Accounts {
             let mut table = self.lock();
             let expired = || Text::new("注册过期", "the registration expired");
             gone.extend(table.location.tick(Instant::now()).into_iter().map(|u| (u, expired())));
-            let closed: Vec<sip::FlowId> = table
+            // Who signed out of the console is no phone any more.
+            let over = |ticket: &String| ctx.credentials.secret(AccountKind::Phone, ticket).is_none();
+            table.tickets.retain(|flow, _| ctx.sip.flow(*flow).is_some());
+            let out: Vec<FlowId> = table.tickets.iter().filter(|(_, t)| over(t)).map(|(f, _)| *f).collect();
+            for flow in out {
+                table.tickets.remove(&flow);
+                let why = || Text::new("控制台已退出登录", "the console signed out");
+                gone.extend(table.location.flow_closed(flow).into_iter().map(|u| (u, why())));
+            }
+            let closed: Vec<FlowId> = table
                 .location
                 .iter()
                 .flat_map(|(_, bindings)| bindings)
@@ -305,6 +326,11 @@ impl Accounts {
             offline(ctx, &user, why);
         }
     }
+}
+
+/// The account of a digest user that is a ticket: `8001` of `8001~word`. Names of accounts have no `~`.
+fn ticket_of(user: &str) -> Option<&str> {
+    user.split_once(TICKET).map(|(account, _)| account)
 }
 
 fn set_online(device: &mut Device, online: bool) {
