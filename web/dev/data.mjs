@@ -86,3 +86,15 @@ export const calls = [
   call('h3', 'out', P.d, P.b, { answered_at: null, ended_at: iso(now0 - 4_000_000), ended_by: 'callee', code: 'busy', zh: '对方正忙（486）', en: 'The phone is busy (486)', missed: true, began_at: iso(now0 - 4_020_000) }),
   call('h4', 'in', P.a, P.d, { ended_at: iso(now0 - 7_000_000), began_at: iso(now0 - 9_000_000), answered_at: iso(now0 - 8_990_000), ended_by: 'network', code: 'media_timeout', zh: '长时间没有收到话机的语音数据', en: 'No sound packets came from the phone for too long', missed: false, legs: [leg('8001', 'PCMA', 95_400, 420, 3.1, 4.3)] }),
 ];
+
+// ---- the telephone desk
+export const phoneOf = (user) => ({ ...phones.find((p) => p.user === user), forwards: { busy: user === '8001' ? '8003' : null, no_answer: null, offline: user === '8002' ? '8001' : null }, contacts: user === '8001' ? [['10.20.90.5:5060', 'udp', 'Yealink SIP-T46U 108.86.0.90'], ['10.20.0.31:51422', 'wss', 'Skybridge console']].map(([address, transport, user_agent]) => ({ contact: `sip:8001@${address}`, transport, address, expires_at: iso(now0 + 4e5), user_agent })) : user === '8003' ? [{ contact: 'sip:8003@10.20.90.7', transport: 'tcp', address: '10.20.90.7:40122', expires_at: iso(now0 + 9e5), user_agent: 'Grandstream GXP2170 1.0.11.84' }] : [] });
+const queue = { number: '8800', name: '110 联动席', members: ['8001', '8002', '8003'], order: 'idle', most_waiting: 20, longest_wait: 300, overflow: '8002', ring_time: 20, wrap_up: 10, announce_every: 30 };
+export const queues = [{ ...queue, waiting: [{ call: 'l3', caller: '13800138000', caller_name: '', since: iso(now0 - 43_000), position: 1 }, { call: 'l9', caller: '8012', caller_name: '抢险二队', since: iso(now0 - 12_000), position: 2 }], agents: [['8001', '值班电话', 'busy'], ['8002', '县应急局', 'offline'], ['8003', '指挥车', 'ringing']].map(([phone, name, state]) => ({ phone, name, state })) }];
+const entry = (number, name, state, x = {}) => ({ number, name, state, tries: 1, code: null, zh: '', en: '', ...x });
+const list = { name: '防汛一级响应', mode: 'all', conference: null, retries: 1, ring_time: 30, pause: 10, entries: [['8001', '值班电话'], ['8002', '县应急局'], ['8003', '指挥车'], ['13800138000', '水利局 王局']].map(([number, name]) => ({ number, name })) };
+export const callLists = [
+  { ...list, id: 'k1', run: { state: 'running', conference: 'c1', started_at: iso(now0 - 25_000), started_by: 'zhang', entries: [entry('8001', '值班电话', 'answered'), entry('8002', '县应急局', 'failed', { tries: 2, code: 'not_registered', zh: '话机未注册', en: 'The phone is not registered' }), entry('8003', '指挥车', 'ringing'), entry('13800138000', '水利局 王局', 'waiting', { tries: 0 })] } },
+  { ...list, id: 'k2', name: '夜间值班', mode: 'in_order', entries: list.entries.slice(0, 2), run: null },
+];
+export const pickupGroups = [{ name: 'desk', members: ['8001', '8003'] }];

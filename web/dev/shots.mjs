@@ -49,7 +49,8 @@ for (const lang of (process.env.LANGS ?? 'zh,en').split(',')) for (const [width,
     await at('/confer/c2', 900); await shot('confer-empty');
     await at('/replay', 1200); await shot('replay');
     await page.locator('[data-testid^="recording-"] > button').nth(2).click(); await wait(1800); await shot('replay-play');
-    for (const tab of ['devices', 'phones', 'accounts', 'plans', 'audit', 'system']) { await at(`/admin/${tab}`, 700); if (tab === 'devices') { await page.locator('[data-testid^="device-row-"]').nth(4).click(); await wait(200); } await shot(`admin-${tab}`); }
+    await at('/calls'); await shot('calls'); await at('/calls/missed'); await shot('calls-missed');
+    for (const tab of ['devices', 'phones', 'trunks', 'queues', 'lists', 'accounts', 'plans', 'audit', 'system']) { await at(`/admin/${tab}`, 700); if (tab === 'devices') { await page.locator('[data-testid^="device-row-"]').nth(4).click(); await wait(200); } await shot(`admin-${tab}`); }
     await page.getByTestId('user').click(); await page.getByTestId('sign-out').click(); await wait(300);
     await signIn('first', 'first'); await page.getByTestId('password-old').waitFor(); await shot('first-password');
   } catch (e) { trouble.push(`${lang} ${width}: ${e.message}`); await page.screenshot({ path: `${out}TROUBLE-${lang}-${width}.png` }); }

@@ -39,7 +39,7 @@ export function App() {
         {r.page === 'confer' && <Confer id={r.arg} />}
         <Suspense fallback={<div className="page"><p className="hint pad">{t('loading')}</p></div>}>
           {r.page === 'alarms' && <Alarms />}
-          {r.page === 'calls' && <Calls />}
+          {r.page === 'calls' && <Calls tab={r.arg} />}
           {r.page === 'replay' && <Replay query={r.query} />}
           {r.page === 'admin' && (admin ? <Admin tab={r.arg} /> : <div className="page"><Empty title={t('admin.notAllowed')} next={t('admin.notAllowed.next')} /></div>)}
         </Suspense>

@@ -9,7 +9,7 @@ export interface Text { zh: string; en: string }
 export interface ApiErrorBody extends Text { code: string; whose: Whose; retry: boolean; where?: string }
 export interface Fault extends Text { code: string; whose: Whose; retry: boolean; next_zh?: string; next_en?: string; next?: Text[] }
 
-export interface Account { name: string; role: Role; must_change_password: boolean; priority?: number; language?: string | null }
+export interface Account { name: string; role: Role; must_change_password: boolean; priority?: number; phone?: string | null; language?: string | null }
 export interface Site { name_zh: string; name_en: string; version: string }
 export interface Session { account: Account; expires_at: string; site?: Site; session?: string }
 
@@ -103,8 +103,39 @@ export interface Leg { id: string; stream: string; state: 'connecting' | 'connec
 export interface CallLeg { number: string; codec: string; packets: number; lost: number; sent: number; jitter_ms: number; mos: number | null }
 interface CallEnds { id: string; direction: 'in' | 'out' | 'between'; caller: string; caller_name: string; callee: string; callee_name: string; dialled: string; began_at: string; rang_at: string | null; answered_at: string | null; legs: CallLeg[] }
 export interface LiveCall extends CallEnds { state: 'calling' | 'ringing' | 'talking' | 'held' }
-export interface Call extends CallEnds, Text { ended_at: string; ended_by: 'caller' | 'callee' | 'gateway' | 'network'; code: string; missed: boolean }
-export interface Phone { user: string; name: string; registered: boolean; contact: string | null; expires_at: string | null }
+export interface Call extends CallEnds, Text { ended_at: string; ended_by: 'caller' | 'callee' | 'gateway' | 'network'; code: string; missed: boolean; queue?: string | null; waited_ms?: number | null }
+export interface Forwards { busy: string | null; no_answer: string | null; offline: string | null }
+/** One place where a phone account is registered. */
+export interface PhoneContact { contact: string; transport: string; address: string; expires_at: string; user_agent: string | null }
+export interface Phone { user: string; name: string; registered: boolean; contact: string | null; expires_at: string | null; forwards?: Forwards; contacts?: PhoneContact[] }
+/** One who can be called. */
+export interface DirectoryEntry {
+  kind: 'phone' | 'conference'; number: string; name: string; online: boolean; state: 'idle' | LiveCall['state']; call: string | null; with: string | null;
+  forwards: Forwards | null; conference: string | null; members: number;
+}
+/** To register as the own number; good while this sign-in lives. */
+export interface PhoneTicket { phone: string; name: string; user: string; password: string; realm: string }
+
+export interface TrunkServer { address: string; transport: string; state: 'up' | 'down' | 'unknown'; rtt_ms: number | null }
+/** A line to the outside. `zh` and `en` say its state. */
+export interface Trunk extends Text {
+  name: string; state: 'up' | 'down' | 'connecting'; registering: boolean; registered: boolean; since: string; server: string | null; rtt_ms: number | null;
+  calls_in: number; calls_out: number; max_calls: number; max_calls_in: number; max_calls_out: number; last_error: ({ at: string } & Text) | null; servers: TrunkServer[];
+}
+export interface PickupGroup { name: string; members: string[] }
+export type QueueOrder = 'all' | 'turn' | 'idle';
+export interface QueueSettings { name: string; members: string[]; order: QueueOrder; most_waiting: number; longest_wait: number; overflow: string | null; ring_time: number; wrap_up: number; announce_every: number }
+export type AgentState = 'idle' | 'ringing' | 'busy' | 'wrap_up' | 'offline' | 'signed_out';
+export interface Queue extends QueueSettings {
+  number: string; waiting: { call: string; caller: string; caller_name: string; since: string; position: number }[]; agents: { phone: string; name: string; state: AgentState }[];
+}
+export type ListEntryState = 'waiting' | 'calling' | 'ringing' | 'answered' | 'left' | 'failed' | 'stopped';
+export interface CallRun {
+  state: 'running' | 'done' | 'stopped'; conference: string; started_at: string; started_by: string;
+  entries: ({ number: string; name: string; state: ListEntryState; tries: number; code: string | null } & Text)[];
+}
+export interface CallListSettings { name: string; mode: 'all' | 'in_order'; conference: string | null; retries: number; ring_time: number; pause: number; entries: { number: string; name: string }[] }
+export interface CallList extends CallListSettings { id: string; run: CallRun | null }
 export interface AuditEntry { at: string; account: string; address: string; verb: string; object: string; detail: unknown; outcome: string }
 export interface SystemState {
   version: string; started_at: string; uptime_s: number; cpu_percent: number; memory_bytes: number; disk_free_bytes: number; disk_total_bytes: number;
@@ -158,5 +189,10 @@ export type ServerEvent =
     | { type: 'job'; job: Job }
     | { type: 'job_ended'; id: string }
     | ({ type: 'notice'; severity: Notice['severity']; object: string | null } & Text)
+    | { type: 'calls'; live: number }
+    | { type: 'call'; call: Call }
+    | { type: 'trunk'; trunk: Trunk }
+    | { type: 'queues'; items: Queue[] }
+    | { type: 'call_list'; list: string; run: CallRun }
     | { type: 'system'; system: SystemState }
   ));

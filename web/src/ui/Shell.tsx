@@ -4,6 +4,8 @@ import { ChangePassword } from '../pages/SignIn';
 import { go, type Route } from '../route';
 import { connection, notices, serverNow, system } from '../state/live';
 import { alarmSums } from '../state/alarms';
+import { missedCount } from '../state/missed';
+import { PhoneOverlay } from '../phone/PhoneOverlay';
 import { isAdmin, session, signOut } from '../state/session';
 import { useStore } from '../state/store';
 import { MineChip } from '../pages/confer/MineChip';
@@ -22,7 +24,7 @@ export function Shell({ page, children }: { page: Route['page']; children: React
       <header className="top">
         <span className="brand" title={site ? `${site.version}` : ''}><img src="/icon.svg" alt="" /><span>{site ? ((lang === 'zh' ? site.name_zh || site.name_en : site.name_en || site.name_zh) || 'Skybridge') : 'Skybridge'}</span></span>
         <nav aria-label={t('nav')}>
-          {PAGES.filter(([p]) => p !== 'admin' || admin).map(([p, k]) => <a key={p} href={`/${p}`} data-testid={`nav-${p}`} aria-current={p === page ? 'page' : undefined} onClick={(e) => { if (e.ctrlKey || e.metaKey) return; e.preventDefault(); go(`/${p}`); }}>{t(k)}{p === 'alarms' && <Badge />}</a>)}
+          {PAGES.filter(([p]) => p !== 'admin' || admin).map(([p, k]) => <a key={p} href={`/${p}`} data-testid={`nav-${p}`} aria-current={p === page ? 'page' : undefined} onClick={(e) => { if (e.ctrlKey || e.metaKey) return; e.preventDefault(); go(`/${p}`); }}>{t(k)}{p === 'alarms' && <Badge />}{p === 'calls' && <MissedBadge />}</a>)}
         </nav>
         <MineChip />
         <span className="top-gap" />
@@ -33,6 +35,7 @@ export function Shell({ page, children }: { page: Route['page']; children: React
         <User />
       </header>
       {children}
+      <PhoneOverlay />
       <ProblemLine />
       <Strip />
     </div>
@@ -43,6 +46,12 @@ function Badge() {
   const { t } = useSpeech();
   const { open, gravest } = useStore(alarmSums);
   return open > 0 ? <span className={`nav-badge num ${gravest > 0 ? 'grave' : ''}`} data-testid="alarm-badge" title={t('alarm.sums', { open, gravest })}>{open > 999 ? '999+' : open}</span> : null;
+}
+
+function MissedBadge() {
+  const { t } = useSpeech();
+  const n = useStore(missedCount);
+  return n > 0 ? <span className="nav-badge num" data-testid="missed-badge" title={t('calls.missed.badge', { n })}>{n > 99 ? '99+' : n}</span> : null;
 }
 
 function Clock() {

@@ -133,7 +133,7 @@ export default function Replay({ query }: { query: string }) {
             {dev.playback && <DevicePicture key={dev.playback.id} playback={dev.playback} />}
             {dev.opening && <div className="tile-message tile-message-wait" role="status"><Icon name="wait" /><span>{t('devrec.opening')}</span></div>}
             {!replay.recording && !dev.playback && !dev.opening && (error ? <div className="pad"><ErrorLine error={error} /><Button icon="refresh" onClick={() => void read()}>{t('again')}</Button></div>
-              : list && list.length === 0 ? <Empty title={t('replay.none', { day })} next={t('replay.none.next')} /> : <Empty title={list ? t('replay.pick') : t('loading')} next={list ? t('replay.pick.next') : undefined} />)}
+              : list && list.length === 0 && !lane?.bars.length ? <Empty title={t('replay.none', { day })} next={t(stream?.startsWith('gb28181:') && dev.lane.phase === 'none' ? 'replay.none.ask' : 'replay.none.next')} /> : <Empty title={list ? t('replay.pick') : t('loading')} next={list ? t(list.length === 0 && lane ? 'replay.pick.device' : 'replay.pick.next') : undefined} />)}
             {replay.trouble && <div className="tile-message tile-message-bad" role="alert"><Icon name="warn" /><span>{t('replay.cannot')} {t('replay.cannot.next')}</span></div>}
             {replay.recording && replay.loading && !replay.trouble && <div className="tile-message tile-message-wait" role="status"><Icon name="wait" /><span>{t('replay.loading')}</span></div>}
           </div>
