@@ -34,6 +34,10 @@ pub struct ContactView {
     address: String,
     expires_at: String,
     user_agent: Option<String>,
+    /// The proxies on the way to it (RFC 3327).
+    path: Vec<String>,
+    /// Whether it answered when it was last asked; none: it is not asked.
+    reachable: Option<bool>,
 }
 
 /// The contacts that the phone bridge keeps with its device.
@@ -49,6 +53,8 @@ fn contacts(device: &Device) -> Vec<ContactView> {
             address: text(c, "received")?,
             expires_at: expires.to_string(),
             user_agent: text(c, "user_agent"),
+            path: c.get("path").and_then(|p| serde_json::from_value(p.clone()).ok()).unwrap_or_default(),
+            reachable: c.get("reachable").and_then(Value::as_bool),
         })
     };
     device.private.as_array().into_iter().flatten().filter_map(one).collect()

@@ -98,3 +98,7 @@ export const callLists = [
   { ...list, id: 'k2', name: '夜间值班', mode: 'in_order', entries: list.entries.slice(0, 2), run: null },
 ];
 export const pickupGroups = [{ name: 'desk', members: ['8001', '8003'] }];
+export const trunks = [
+  { name: '电信 SIP 中继', state: 'up', registering: true, registered: true, zh: '已注册，可通话', en: 'registered, calls pass', since: iso(now0 - 8.2e7), server: '10.1.1.5:5060/udp', rtt_ms: 4.2, calls_in: 3, calls_out: 7, max_calls: 60, max_calls_in: 30, max_calls_out: 30, last_error: null, servers: [{ address: '10.1.1.5:5060', transport: 'udp', state: 'up', rtt_ms: 4.2 }, { address: '10.1.1.6:5060', transport: 'udp', state: 'unknown', rtt_ms: null }] },
+  { name: '省厅 PBX', state: 'down', registering: false, registered: false, zh: '对端不应答 OPTIONS，正在重试', en: 'the other end does not answer OPTIONS; it is tried again', since: iso(now0 - 4.4e5), server: null, rtt_ms: null, calls_in: 0, calls_out: 0, max_calls: 20, max_calls_in: 0, max_calls_out: 0, last_error: { at: iso(now0 - 4.4e5), zh: '探测超时（10.9.0.2:5060/tcp）', en: 'no answer from 10.9.0.2:5060/tcp' }, servers: [{ address: '10.9.0.2:5060', transport: 'tcp', state: 'down', rtt_ms: null }] },
+];

@@ -106,7 +106,7 @@ export interface LiveCall extends CallEnds { state: 'calling' | 'ringing' | 'tal
 export interface Call extends CallEnds, Text { ended_at: string; ended_by: 'caller' | 'callee' | 'gateway' | 'network'; code: string; missed: boolean; queue?: string | null; waited_ms?: number | null }
 export interface Forwards { busy: string | null; no_answer: string | null; offline: string | null }
 /** One place where a phone account is registered. */
-export interface PhoneContact { contact: string; transport: string; address: string; expires_at: string; user_agent: string | null }
+export interface PhoneContact { contact: string; transport: string; address: string; expires_at: string; user_agent: string | null; path?: string[]; reachable?: boolean | null }
 export interface Phone { user: string; name: string; registered: boolean; contact: string | null; expires_at: string | null; forwards?: Forwards; contacts?: PhoneContact[] }
 /** One who can be called. */
 export interface DirectoryEntry {

@@ -939,4 +939,6 @@ export const en: Record<Key, string> = {
   'lists.entry.stopped': 'stopped',
   'replay.none.ask': 'The gateway has none; “Ask the device” above shows what the device itself has recorded.',
   'replay.pick.device': 'The archive has none, the device has: click any moment on the time line below.',
+  'phones.contacts.path': 'by way of {path}',
+  'phones.contacts.silent': 'did not answer when it was last asked',
 };

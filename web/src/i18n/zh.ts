@@ -938,5 +938,7 @@ export const zh = {
   'lists.entry.stopped': '已取消',
   'replay.none.ask': '网关档案里没有；点右上“查询设备录像”看设备自己录了什么。',
   'replay.pick.device': '档案里没有录像，设备自己有：点击下方时间线的任一时刻播放。',
+  'phones.contacts.path': '经过 {path}',
+  'phones.contacts.silent': '最近一次探测没有应答',
 };
 export type Key = keyof typeof zh;

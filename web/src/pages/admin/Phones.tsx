@@ -82,6 +82,8 @@ function Details({ p, all, onClose, saved, onPassword }: { p: Phone; all: readon
             <b>{c.user_agent ?? t('phones.contacts.unknown')}</b>
             <span className="num">{c.address} <span className="tag">{c.transport.toUpperCase()}</span></span>
             <small className="num wrap">{c.contact}</small>
+            {(c.path?.length ?? 0) > 0 && <small className="num wrap">{t('phones.contacts.path', { path: c.path!.join(' → ') })}</small>}
+            {c.reachable === false && <small className="warn-text"><Icon name="warn" /> {t('phones.contacts.silent')}</small>}
             <small className="num">{t('phones.contacts.until', { at: clock(c.expires_at) })}</small></li>)}</ul>}
       <h3>{t('phones.forwards')}</h3>
       <form className="set-form" onSubmit={(e) => { e.preventDefault(); save(); }}>

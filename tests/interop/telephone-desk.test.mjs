@@ -1,0 +1,220 @@
+// The telephone desk of the console with baresip phones: live calls, release, missed calls, forwards, and the telephone in the browser.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Baresip } from './lib/baresip.mjs';
+import { Browser } from './lib/browser.mjs';
+import { Gateway } from './lib/gateway.mjs';
+import { cut, seconds, tone, toneLevel } from './lib/sound.mjs';
+import { say, Stage, until, wait } from './lib/stage.mjs';
+
+const OWN = '8010';
+const FIRST_TONE = 1250, SECOND_TONE = 1900, BROWSER_TONE = 700;
+const secret = (user) => `phone-secret-${user.slice(2)}x`;
+
+async function open(t, name, numbers, more = {}) {
+  const stage = Stage.open(t, name);
+  const gateway = await Gateway.open(stage, more);
+  for (const user of numbers) await gateway.api.post('/phones', { user, password: secret(user), name: `Phone ${user}` });
+  const tones = { 8001: await tone(stage, 'first-says', FIRST_TONE, { seconds: 80 }), 8002: await tone(stage, 'second-says', SECOND_TONE, { seconds: 80 }) };
+  const phone = async (user, options = {}) => {
+    const p = await Baresip.open(stage, gateway, { user, password: secret(user), say: tones[user] ?? tones[8002], ...options });
+    await p.registered();
+    return p;
+  };
+  return { stage, gateway, phone };
+}
+const attribute = (browser, testid, name) => browser.at(testid).first().getAttribute(name);
+const shows = (browser, selector, seconds = 8) => browser.page.locator(selector).first().waitFor({ timeout: seconds * 1000 });
+
+test('live calls, release, missed calls, call back and forwards on the desk', { timeout: 90_000 }, async (t) => {
+  const { stage, gateway, phone } = await open(t, 'telephone-desk', ['8001', '8002', '8003', '8004']);
+  const [first, second, third] = [await phone('8001', { answer: 'manual' }), await phone('8002', { answer: 'auto' }), await phone('8003')];
+  const browser = await Browser.open(stage, gateway, { width: 1366, height: 768 });
+  await browser.signIn({ path: '/calls' });
+  await shows(browser, '[data-testid="who-8001"][data-presence="idle"]');
+  assert.equal(await attribute(browser, 'who-8004', 'data-presence'), 'offline');
+  assert.equal(await attribute(browser, 'phone-status', 'data-status'), 'none', 'no number is bound to this account');
+
+  // A call of two phones: it is seen at once, then with codec and quality.
+  const dialled = Date.now();
+  await first.dial('8002');
+  await shows(browser, '[data-testid="calls-live"] [data-state="talking"]');
+  say(`the call stands on the desk ${Date.now() - dialled} ms after it was dialled`);
+  await shows(browser, '[data-testid="who-8001"][data-presence="talking"]');
+  await shows(browser, '[data-testid="who-8002"][data-presence="talking"]');
+  for (const user of ['8001', '8002']) await shows(browser, `[data-testid="calls-live"] [data-leg="${user}"][data-grade="good"]`, 12);
+  const live = await browser.at('calls-live').innerText();
+  assert.match(live, /8001[\s\S]*PCMA[\s\S]*MOS 4\.\d/);
+  assert.match(live, /loss 0\.0%/);
+  await browser.shot('live');
+
+  // Released: asked for first, and the record says by whom.
+  await browser.page.locator('[data-testid^="call-"][data-testid$="-release"]').click();
+  await wait(300);
+  assert.ok(!first.has('CALL_CLOSED'), 'nothing ends before the question is answered');
+  await browser.at('confirm-yes').click();
+  await first.next('CALL_CLOSED', 6);
+  await second.next('CALL_CLOSED', 6);
+  await shows(browser, '[data-testid="calls"] tr:has-text("8002"):has-text("operator")');
+  await shows(browser, '[data-testid="who-8001"][data-presence="idle"]');
+
+  // Nobody takes it: the badge counts, and is gone once it was looked at; a reload does not bring it back.
+  assert.equal(await browser.at('missed-badge').count(), 0);
+  const rang = Date.now();
+  first.order('dial', `sip:8003@127.0.0.1:${gateway.sip}`);
+  await third.next('CALL_INCOMING', 6, rang);
+  await shows(browser, '[data-testid="who-8003"][data-presence="ringing"]');
+  first.hangup();
+  await until('the badge counts one missed call', async () => (await browser.at('missed-badge').count()) && (await browser.at('missed-badge').innerText()) === '1', 8);
+  await browser.at('nav-watch').click();
+  assert.equal(await browser.at('missed-badge').innerText(), '1', 'it stands on every page');
+  await browser.at('nav-calls').click();
+  await browser.at('calls-missed').click();
+  await shows(browser, '[data-testid="calls"] tr:has-text("8001"):has-text("8003")');
+  await until('the badge is gone', async () => (await browser.at('missed-badge').count()) === 0, 5);
+  await browser.page.reload();
+  await shows(browser, '[data-testid="calls"] tr:has-text("8003")');
+  await browser.at('nav-watch').click();
+  await wait(700);
+  assert.equal(await browser.at('missed-badge').count(), 0, 'also after a reload');
+
+  // Called back: into the one conference there is, since this account has no telephone.
+  await browser.at('nav-calls').click();
+  await browser.at('calls-missed').click();
+  const back = Date.now();
+  await browser.page.locator('[data-testid^="call-"][data-testid$="-back"]').first().click();
+  await first.next('CALL_INCOMING', 8, back);
+  first.order('accept');
+  await until('8001 is in the conference', async () => (await gateway.conference()).members.some((m) => m.kind === 'phone' && m.state === 'connected'), 10);
+  await browser.shot('missed');
+  first.hangup();
+  await first.next('CALL_CLOSED', 6, back);
+
+  // The dial pad: keys, keyboard, Enter.
+  await browser.at('pad-8').click();
+  await browser.page.keyboard.type('002');
+  assert.equal(await browser.at('pad-number').inputValue(), '8002');
+  const padded = Date.now();
+  await browser.page.keyboard.press('Enter');
+  await second.next('CALL_ESTABLISHED', 8, padded);
+  second.hangup();
+  await until('the number is gone from the pad', async () => (await browser.at('pad-number').inputValue()) === '', 4);
+
+  // Forwards: 8004 is not registered, its calls go to 8002.
+  await browser.at('nav-admin').click();
+  await browser.at('admin-phones').click();
+  await browser.at('phone-8002-open').click();
+  await shows(browser, '[data-testid="phone-contact"]:has-text("baresip")');
+  await browser.at('phone-8004-open').click();
+  await browser.at('forward-offline').fill('8002');
+  await browser.at('forward-save').click();
+  await browser.at('forward-saved').waitFor();
+  assert.match(await browser.at('phone-8004-forwards').innerText(), /8002/);
+  await browser.shot('forwards');
+  const forwarded = Date.now();
+  await first.dial('8004');
+  await second.next('CALL_ESTABLISHED', 8, forwarded);
+  first.hangup();
+  // A number that nobody has is refused in words.
+  await browser.at('forward-busy').fill('99999');
+  await browser.at('forward-save').click();
+  await browser.at('problem').waitFor();
+  assert.match(await browser.at('problem').innerText(), /forwarded/);
+  assert.deepEqual(browser.troubles.filter((e) => !/400/.test(e)), [], 'no errors on the console');
+});
+
+test('the telephone in the browser is called, calls, holds and transfers, with sound both ways', { timeout: 90_000 }, async (t) => {
+  const { stage, gateway, phone } = await open(t, 'telephone-desk-browser', ['8001', '8002', OWN]);
+  await gateway.account('wang', 'operator');
+  const first = await phone('8001', { answer: 'manual' }), second = await phone('8002', { answer: 'auto' });
+  const microphone = await tone(stage, 'browser-says', BROWSER_TONE, { rate: 48000, seconds: 60 });
+  const browser = await Browser.open(stage, gateway, { microphone, width: 1366, height: 768 });
+
+  // No number: said in words. An administrator gives one, and it is ready at the next sign-in.
+  assert.equal((await gateway.api.refused('POST', '/softphone')).code, 'no_own_phone');
+  await gateway.api.patch('/accounts/wang', { phone: OWN });
+  await browser.signIn({ account: 'wang', password: 'own-secret-of-this-one', path: '/watch' });
+  await browser.at('nav-calls').click();
+  await shows(browser, `[data-testid="phone-status"][data-status="ready"][data-number="${OWN}"]`, 10);
+  const registered = (await gateway.api.get('/phones')).items.find((p) => p.user === OWN);
+  assert.ok(registered.registered && registered.contacts.some((c) => c.transport === 'ws' && /Skybridge/.test(c.user_agent)), JSON.stringify(registered));
+
+  // It is called, rings above another page, and is answered.
+  await browser.at('nav-watch').click();
+  const called = Date.now();
+  first.order('dial', `sip:${OWN}@127.0.0.1:${gateway.sip}`);
+  await shows(browser, '[data-testid="phone-call"][data-state="ringing"][data-number="8001"]', 6);
+  say(`rings ${Date.now() - called} ms after it was dialled`);
+  await browser.shot('rings');
+  await browser.at('phone-answer').click();
+  await first.next('CALL_ESTABLISHED', 8, called);
+  await shows(browser, '[data-testid="phone-call"][data-state="talking"]');
+  const listen = (key) => browser.page.evaluate(async (key) => { const pc = window.skybridge.phone.pcs.at(-1); await window.interop.listen(key, pc.getReceivers().find((r) => r.track.kind === 'audio').track); }, key);
+  await listen('own');
+  const inBrowser = (await browser.spectrum('own', [FIRST_TONE, FIRST_TONE * 1.37], 2_500)).db;
+  const from = seconds(first.heard());
+  await wait(3_000);
+  const inPhone = toneLevel(cut(first.heard(), from), BROWSER_TONE);
+  say(`the phone's ${FIRST_TONE} Hz in Chromium: ${inBrowser[0].toFixed(0)} dB, beside it ${inBrowser[1].toFixed(0)} dB; the browser's ${BROWSER_TONE} Hz in the phone: ${inPhone.toFixed(3)}`);
+  assert.ok(inBrowser[0] > inBrowser[1] + 25, 'the browser hears the phone');
+  assert.ok(inPhone > 0.02, 'the phone hears the browser');
+  await browser.shot('talks');
+
+  // Mute, hold and resume are heard.
+  const heard = async () => { await wait(600); const at = seconds(first.heard()); await wait(1_600); return toneLevel(cut(first.heard(), at), BROWSER_TONE); };
+  await browser.at('phone-mute').click();
+  const muted = await heard();
+  await browser.at('phone-mute').click();
+  assert.ok(muted < inPhone / 20, `muted is not heard: ${muted.toFixed(4)}`);
+  await browser.at('phone-hold').click();
+  await shows(browser, '[data-testid="phone-call"][data-state="held"]');
+  const held = await heard();
+  await browser.at('phone-hold').click();
+  await shows(browser, '[data-testid="phone-call"][data-state="talking"]');
+  const resumed = await heard();
+  say(`muted ${muted.toFixed(4)}, held ${held.toFixed(4)}, resumed ${resumed.toFixed(3)}`);
+  assert.ok(held < inPhone / 20 && resumed > 0.02);
+
+  // Keys reach the phone.
+  await browser.at('phone-keys').click();
+  await browser.at('phone-key-5').click();
+  await until('the phone gets the key', () => first.events.some((e) => /DTMF/.test(e.type ?? '') && e.param === '5'), 6);
+
+  // Transferred: the two phones talk, the browser is out.
+  await browser.at('phone-transfer').click();
+  await browser.at('phone-transfer-to').fill('8002');
+  await browser.shot('transfers');
+  const moved = Date.now();
+  await browser.at('phone-transfer-now').click();
+  await second.next('CALL_ESTABLISHED', 10, moved);
+  await shows(browser, '[data-testid="phone-call"][data-state="ended"]', 10);
+  const at = seconds(first.heard());
+  await wait(2_500);
+  assert.ok(toneLevel(cut(first.heard(), at), SECOND_TONE) > 0.02, 'the first phone hears the second one');
+  first.hangup();
+  await second.next('CALL_CLOSED', 6, moved);
+
+  // It calls from the directory, and is hung up by the other end.
+  await browser.at('nav-calls').click();
+  await shows(browser, '[data-testid="who-8002"][data-presence="idle"]');
+  const own = Date.now();
+  await browser.at('who-8002-call').click();
+  await second.next('CALL_ESTABLISHED', 8, own);
+  await shows(browser, '[data-testid="phone-call"][data-state="talking"][data-direction="out"]');
+  await listen('out');
+  const out = (await browser.spectrum('out', [SECOND_TONE, SECOND_TONE * 1.23], 2_000)).db;
+  assert.ok(out[0] > out[1] + 25, 'the browser hears whom it called');
+  second.hangup();
+  await shows(browser, '[data-testid="phone-call"][data-state="ended"]', 6);
+
+  // Refused in words: nobody has that number.
+  await browser.at('pad-number').fill('7777');
+  await browser.at('pad-call').click();
+  await until('no such number', async () => /no such number/i.test(await browser.at('phone-words').last().innerText()), 6);
+
+  // Signed out, it is no phone any more.
+  await browser.at('user').click();
+  await browser.at('sign-out').click();
+  await until(`${OWN} is not registered any more`, async () => !(await gateway.api.get('/phones')).items.find((p) => p.user === OWN).registered, 10);
+  assert.deepEqual(browser.troubles.filter((e) => !/404/.test(e)), [], 'no errors on the console');
+});
