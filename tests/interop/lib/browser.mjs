@@ -1,5 +1,5 @@
 // Chromium at the console: sign-in through its form, pictures read back frame by frame, sound measured.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { PASSWORD } from './gateway.mjs';
@@ -98,6 +98,16 @@ const INSIDE = `(() => {
   addEventListener('click', (e) => window.interop.clicks.push(performance.timeOrigin + e.timeStamp), true);
 })();`;
 
+/** The console's files from a folder in place of those built into the gateway: work on the console without building the gateway anew. */
+function fromDist(context, dist) {
+  const kinds = { html: 'text/html; charset=utf-8', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
+  return context.route((url) => !/^\/(api|sip|upload|healthz|metrics)/.test(url.pathname), (route) => {
+    const path = new URL(route.request().url()).pathname;
+    const file = join(dist, /\.\w+$/.test(path) ? path : 'index.html');
+    return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: kinds[file.split('.').pop()] ?? 'application/octet-stream' }) : route.fulfill({ status: 404, body: '' });
+  });
+}
+
 export class Browser {
   static async open(stage, gateway, { camera, microphone, width = 1920, height = 1080, name = 'console' } = {}) {
     const b = new Browser();
@@ -109,10 +119,13 @@ export class Browser {
       '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'];
     if (camera) args.push(`--use-file-for-fake-video-capture=${camera}`);
     if (microphone) args.push(`--use-file-for-fake-audio-capture=${microphone}`);
+    // A page that no server sent counts as foreign: it might not open a WebSocket to 127.0.0.1.
+    if (process.env.CONSOLE_DIST) args.push('--disable-features=LocalNetworkAccessChecks');
     b.browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args, headless: true });
     stage.defer(() => b.browser.close());
     b.context = await b.browser.newContext({ viewport: { width, height }, locale: 'en-US', permissions: ['camera', 'microphone'], acceptDownloads: true });
     await b.context.addInitScript(INSIDE);
+    if (process.env.CONSOLE_DIST) await fromDist(b.context, process.env.CONSOLE_DIST);
     b.page = await b.context.newPage();
     b.answers = [];
     b.page.on('response', (r) => { if (r.status() >= 400) b.answers.push(`${r.request().method()} ${r.status()} ${r.url()}`); });
