@@ -409,7 +409,9 @@ fn register_transcoders(
     let opener = TranscodeOpener { hub: hub.clone(), transcoders: transcoders.clone(), shutdown, runtime };
     // Without a budget a browser without H.265 is told that it lacks the codec.
     if settings.media.transcoders > 0 {
-        hub.register_opener(crate::transcoders::PREFIX, Arc::new(opener));
+        let opener = Arc::new(opener);
+        hub.register_opener(crate::transcoders::PREFIX, opener.clone());
+        hub.register_opener(media_hub::Fit::prefix(), opener);
     }
     transcoders
 }

@@ -121,7 +121,18 @@ enum WorkerOrder {
         whole: bool,
     },
     /// Frames on standard input, H.264 frames on standard output.
-    Video { codec: String, encoder: String, height: u32, kbps: u32 },
+    Video {
+        codec: String,
+        encoder: String,
+        height: u32,
+        kbps: u32,
+        /// Key frames are kept small.
+        #[arg(long)]
+        thin: bool,
+        /// Each slice fits a packet.
+        #[arg(long)]
+        small_slices: bool,
+    },
     /// Frames on standard input, Opus packets on standard output.
     Sound { codec: String },
 }
@@ -140,8 +151,14 @@ impl Arguments {
             Some(Order::Worker { order: WorkerOrder::Still { codec, whole } }) => {
                 return media_transcode::worker::still(codec, *whole);
             }
-            Some(Order::Worker { order: WorkerOrder::Video { codec, encoder, height, kbps } }) => {
-                return media_transcode::worker::video(codec, encoder, *height, *kbps);
+            Some(Order::Worker { order: WorkerOrder::Video { codec, encoder, height, kbps, thin, small_slices } }) => {
+                let form = media_transcode::worker::VideoForm {
+                    max_height: *height,
+                    kbps: *kbps,
+                    thin: *thin,
+                    small_slices: *small_slices,
+                };
+                return media_transcode::worker::video(codec, encoder, form);
             }
             Some(Order::Worker { order: WorkerOrder::Sound { codec } }) => {
                 return media_transcode::worker::sound(codec);

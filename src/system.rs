@@ -67,7 +67,9 @@ pub fn resident_bytes() -> u64 {
 
 /// Streams that come from outside; programs, mixes and conferences are made here of them.
 pub fn is_source(stream: &str) -> bool {
-    !["program:", "mix:", "conference:", crate::transcoders::PREFIX].iter().any(|ours| stream.starts_with(ours))
+    !["program:", "mix:", "conference:", crate::transcoders::PREFIX, media_hub::Fit::prefix()]
+        .iter()
+        .any(|ours| stream.starts_with(ours))
 }
 
 impl System {

@@ -1,10 +1,11 @@
-//! `h264:STREAM`: the H.264 that is made of an H.265 stream while a browser needs it (`docs/design/transcode.md`).
+//! `h264:STREAM`: the H.264 that is made of an H.265 stream while a browser needs it; `h264fit:FORM:STREAM`: a smaller
+//! picture for a meeting terminal (`docs/design/transcode.md`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_core::drive_on_demand;
-use media_hub::{Hub, Opener, Stream, StreamId};
+use media_hub::{Fit, Hub, Opener, Stream, StreamId};
 use media_transcode::Transcoders;
 use tokio_util::sync::CancellationToken;
 
@@ -22,25 +23,28 @@ pub struct TranscodeOpener {
     pub runtime: tokio::runtime::Handle,
 }
 
-fn source(id: &StreamId) -> Option<StreamId> {
+fn source(id: &StreamId) -> Option<(Option<Fit>, StreamId)> {
+    if let Some((fit, source)) = Fit::parse(id) {
+        return Some((Some(fit), source));
+    }
     let source = id.as_str().strip_prefix(PREFIX)?;
-    (!source.starts_with(PREFIX)).then(|| StreamId::new(source))
+    (!source.starts_with("h264")).then(|| (None, StreamId::new(source)))
 }
 
 impl Opener for TranscodeOpener {
     fn name(&self, id: &StreamId) -> Option<String> {
-        let name = self.hub.name_of(&source(id)?)?;
+        let name = self.hub.name_of(&source(id)?.1)?;
         Some(format!("{name} (H.264)"))
     }
 
     fn open(&self, stream: Arc<Stream>) {
-        let Some(source) = source(stream.id()) else { return };
+        let Some((fit, source)) = source(stream.id()) else { return };
         let transcoders = self.transcoders.clone();
         let work = drive_on_demand(self.hub.clone(), stream, GRACE, self.shutdown.clone(), move |publisher, stop| {
             let (transcoders, source) = (transcoders.clone(), source.clone());
             async move {
                 let mut publisher = publisher;
-                let result = transcoders.run_once(&source, &mut publisher, stop.cancelled()).await;
+                let result = transcoders.run_once(&source, fit, &mut publisher, stop.cancelled()).await;
                 (publisher, result)
             }
         });

@@ -7,6 +7,7 @@
 mod admission;
 pub mod audio;
 mod fault;
+mod fit;
 mod hub;
 mod program;
 mod rate;
@@ -18,6 +19,7 @@ mod trace;
 pub use admission::{GopInfo, Replay};
 pub use audio::{Level, MixSettings, Mixer};
 pub use fault::{Fault, Steps, Text, VIEWER_LACKS_CODEC, Whose};
+pub use fit::Fit;
 pub use hub::{Hub, HubEvent, HubLimits, Opener, SubscribeError};
 pub use program::{Program, ProgramState};
 pub use ring::Item;

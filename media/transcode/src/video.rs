@@ -1,5 +1,6 @@
 //! H.265 to H.264 for browsers that have no H.265 decoder: a Subscriber of the camera's stream and the Publisher of
-//! another one, `h264:SOURCE`, that all such viewers share.
+//! another one, `h264:SOURCE`, that all such viewers share. For meeting terminals and thin links also what is H.264 already,
+//! in a smaller form ([`Fit`]).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use media_core::nal::{AuAssembler, annexb_nals, to_annexb};
 use media_core::{Codec, Frame, MediaKind, TrackId, TrackInfo};
 use media_hub::{
-    Fault, Hub, Item, Outcome, Publisher, Pulled, Start, Step, StreamId, SubscribeOptions, Subscriber, Whose,
+    Fault, Fit, Hub, Item, Outcome, Publisher, Pulled, Start, Step, StreamId, SubscribeOptions, Subscriber, Whose,
 };
 use tokio::sync::Semaphore;
 
@@ -104,11 +105,12 @@ impl Transcoders {
         Transcoders { hub, program, settings: Arc::new(settings), places, counters: Arc::default() }
     }
 
-    /// Works for one stream until `stop` resolves, or until the worker fails. While the source is no H.265 its frames go
-    /// through as they are.
+    /// Works for one stream until `stop` resolves, or until the worker fails. Without `fit` only H.265 is made anew: while the
+    /// source is none its frames go through as they are.
     pub async fn run_once(
         &self,
         source: &StreamId,
+        fit: Option<Fit>,
         publisher: &mut Publisher,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Fault> {
@@ -116,7 +118,7 @@ impl Transcoders {
         let options = SubscribeOptions { start: Start::Group, ..SubscribeOptions::default() };
         let subscriber = self.hub.subscribe(source, options).map_err(|e| failed(&e.to_string()))?;
         let mut work =
-            Work { all: self, publisher, subscriber, tracks: Vec::new(), epoch: None, worker: None, video: None };
+            Work { all: self, fit, publisher, subscriber, tracks: Vec::new(), epoch: None, worker: None, video: None };
         let stopped = stop;
         tokio::pin!(stopped);
         loop {
@@ -154,6 +156,8 @@ struct UnderWay {
 
 struct Worker {
     process: Process,
+    /// The codec that goes in.
+    from: Codec,
     assembler: AuAssembler,
     under_way: VecDeque<UnderWay>,
     /// Stamps towards the worker never go back, whatever the source's do.
@@ -175,6 +179,8 @@ impl Drop for Worker {
 
 struct Work<'a> {
     all: &'a Transcoders,
+    /// All is made in this form.
+    fit: Option<Fit>,
     publisher: &'a mut Publisher,
     subscriber: Subscriber,
     tracks: Vec<TrackInfo>,
@@ -191,7 +197,7 @@ impl Work<'_> {
             Pulled::Tracks(tracks) => {
                 self.tracks = tracks.to_vec();
                 let own = tracks.iter().find(|t| t.kind() == MediaKind::Video);
-                if own.is_some_and(|t| t.codec != Codec::H265) {
+                if own.is_some_and(|t| !self.makes(t.codec)) {
                     self.worker = None;
                     self.video = own.cloned();
                 }
@@ -212,6 +218,11 @@ impl Work<'_> {
             Pulled::State(..) => {}
         }
         Ok(())
+    }
+
+    /// Whether pictures of this codec are made anew.
+    fn makes(&self, codec: Codec) -> bool {
+        codec == Codec::H265 || self.fit.is_some() && codec == Codec::H264
     }
 
     fn announce(&self) {
@@ -236,19 +247,25 @@ impl Work<'_> {
         }
     }
 
-    fn start(&self) -> Result<Worker, Fault> {
+    fn start(&self, codec: Codec) -> Result<Worker, Fault> {
         let all = self.all;
         let place = all.places.clone().try_acquire_owned().map_err(|_| {
             all.counters.refused.fetch_add(1, Relaxed);
             busy(all.settings.max)
         })?;
         let s = &all.settings;
-        let words = ["video", "h265", &s.encoder, &s.max_height.to_string(), &s.kbps.to_string()];
-        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        let from = if codec == Codec::H264 { "h264" } else { "h265" };
+        let (height, kbps) = self.fit.map_or((s.max_height, s.kbps), |f| (f.height.min(s.max_height), f.kbps));
+        let (height, kbps) = (height.to_string(), kbps.to_string());
+        let small = self.fit.is_some_and(|f| f.small_slices).then_some("--small-slices");
+        let thin = self.fit.map(|_| "--thin");
+        let words = ["video", from, &s.encoder, &height, &kbps].into_iter().chain(thin).chain(small);
+        let words: Vec<String> = words.map(str::to_owned).collect();
         let process = Process::start(&all.program, &words).map_err(|e| failed(&e.to_string()))?;
         all.counters.running.fetch_add(1, Relaxed);
         Ok(Worker {
             process,
+            from: codec,
             assembler: AuAssembler::new(Codec::H264),
             under_way: VecDeque::new(),
             last: -1,
@@ -263,16 +280,19 @@ impl Work<'_> {
 
     fn picture(&mut self, item: &Item) -> Result<(), Fault> {
         let frame = &item.frame;
-        if frame.codec != Codec::H265 {
+        if !self.makes(frame.codec) {
             self.turn(item.epoch);
             self.publisher.write_shared(frame.clone());
             return Ok(());
+        }
+        if self.worker.as_ref().is_some_and(|w| w.from != frame.codec) {
+            self.worker = None;
         }
         if self.worker.is_none() {
             if !frame.key {
                 return Ok(());
             }
-            self.worker = Some(self.start()?);
+            self.worker = Some(self.start(frame.codec)?);
             // Behind the group of pictures that is caught up with: the first picture shown comes soon.
             if self.subscriber.behind() > 10 {
                 self.subscriber.stream().request_key_frame();
@@ -351,8 +371,11 @@ impl Work<'_> {
             w.info = size;
             let (width, height) = size.unwrap_or_default();
             if first {
-                let detail =
-                    format!("H265 to H264 {width}x{height}, first picture after {} ms", w.since.elapsed().as_millis());
+                let detail = format!(
+                    "{} to H264 {width}x{height}, first picture after {} ms",
+                    w.from,
+                    w.since.elapsed().as_millis()
+                );
                 self.publisher.trace(Step::Demuxed, Outcome::Ok, detail);
             }
             self.video = Some(TrackInfo { width, height, ..TrackInfo::video(Codec::H264) });

@@ -12,9 +12,25 @@ use crate::pipe::{HEADER, Header, KEY, PASS};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// H.265 pictures in Annex B in, H.264 in Annex B out. The stamps are 90 kHz.
-pub fn video(codec: &str, encoder: &str, max_height: u32, kbps: u32) -> ExitCode {
-    ended(video_pipeline(codec, encoder, max_height, kbps).and_then(|words| run(&words, 90_000)))
+/// What `worker video` is to make.
+#[derive(Debug, Clone, Copy)]
+pub struct VideoForm {
+    /// Larger pictures are scaled down to this height, in pixels.
+    pub max_height: u32,
+    /// kbit/s.
+    pub kbps: u32,
+    /// For a link that is no wider than this: key frames are kept small, so that they cross it in about half a second.
+    pub thin: bool,
+    /// No slice is larger than a packet.
+    pub small_slices: bool,
+}
+
+/// Largest slice where slices must fit a packet, in bytes.
+const SLICE: u32 = 1100;
+
+/// H.264 or H.265 pictures in Annex B in, H.264 in Annex B out. The stamps are 90 kHz.
+pub fn video(codec: &str, encoder: &str, form: VideoForm) -> ExitCode {
+    ended(video_pipeline(codec, encoder, form).and_then(|words| run(&words, 90_000)))
 }
 
 /// Sound frames of a codec that the gateway does not decode itself in, Opus packets of 20 ms out. Stamps: 8 kHz in, 48 kHz
@@ -33,11 +49,12 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-fn video_pipeline(codec: &str, encoder: &str, max_height: u32, kbps: u32) -> Result<String, Failure> {
+fn video_pipeline(codec: &str, encoder: &str, form: VideoForm) -> Result<String, Failure> {
     gstreamer::init()?;
     let decoder = match codec {
         // One thread: frame threads would each hold a picture back.
         "h265" => "h265parse ! avdec_h265 max-threads=1",
+        "h264" => "h264parse ! avdec_h264 max-threads=1",
         other => return Err(format!("no decoder for {other:?}").into()),
     };
     let has = |name: &str| gstreamer::ElementFactory::find(name).is_some();
@@ -46,15 +63,23 @@ fn video_pipeline(codec: &str, encoder: &str, max_height: u32, kbps: u32) -> Res
         "openh264" => false,
         _ => has("x264enc"),
     };
-    let (height, rate) = (max_height.clamp(96, 2160), kbps.clamp(100, 20_000));
+    let (height, rate) = (form.max_height.clamp(96, 2160), form.kbps.clamp(48, 20_000));
+    let (mut x264_more, mut openh264_more) = (String::new(), String::new());
+    if form.thin {
+        x264_more += "vbv-buf-capacity=500 ";
+    }
+    if form.small_slices {
+        x264_more += &format!("option-string=slice-max-size={SLICE} ");
+        openh264_more += &format!("slice-mode=dyn max-slice-size={SLICE} ");
+    }
     let encode = if x264 {
         format!(
             "x264enc name=enc tune=zerolatency speed-preset=superfast bitrate={rate} key-int-max=100 bframes=0 \
-             byte-stream=true ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
+             {x264_more}byte-stream=true ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
         )
     } else {
         format!(
-            "openh264enc name=enc usage-type=camera complexity=low rate-control=bitrate gop-size=100 bitrate={} ! h264parse \
+            "openh264enc name=enc usage-type=camera complexity=low rate-control=bitrate gop-size=100 {openh264_more}bitrate={} ! h264parse \
              config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au",
             rate * 1000
         )
