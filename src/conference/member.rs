@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
+use super::sight::{PictureOfMember, Screen};
 use super::speaker::{Speaker, SpeakerView, SpeakerWish};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -77,6 +78,8 @@ pub struct Member {
     pub leg: Option<media_webrtc::LegId>,
     /// The loudspeaker of a camera, when it is wanted.
     pub speaker: Option<Speaker>,
+    /// Of a phone: what it is shown, if it has a screen.
+    pub screen: Option<Screen>,
 }
 
 /// A member as the API shows it.
@@ -105,6 +108,8 @@ pub struct MemberView {
     pub jitter_ms: f32,
     /// Of a camera: its loudspeaker, when it is switched on.
     pub loudspeaker: Option<SpeakerView>,
+    /// Of a SIP meeting terminal with video: how its picture is and what it sees.
+    pub picture: Option<PictureOfMember>,
 }
 
 impl Member {
@@ -138,6 +143,7 @@ impl Member {
             loss_percent: self.loss_percent,
             jitter_ms: self.jitter_ms,
             loudspeaker: self.speaker.as_ref().map(Speaker::view),
+            picture: self.screen.as_ref().and_then(Screen::view),
         }
     }
 }

@@ -4,6 +4,7 @@ mod member;
 mod output;
 mod room;
 mod rooms;
+mod sight;
 mod speaker;
 
 pub use member::{Member, MemberChange, MemberKind, MemberState, MemberView, MutedBy};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::member::{Member, MemberChange, MemberKind, MemberState, MemberView, MutedBy};
 use super::room::{ConferenceView, Room};
+use super::sight::Screen;
 use super::speaker::{Speaker, SpeakerWish};
 use crate::events::{Events, Severity};
 use crate::store::{ConferenceRow, Store, StoreError};
@@ -63,6 +64,8 @@ struct Shared {
 #[derive(Clone)]
 pub struct Conferences(Arc<Shared>);
 
+/// How often the picture of members with screens is chosen anew.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const WRONG_PIN_MEMORY: Duration = Duration::from_secs(600);
 
 impl Conferences {
@@ -131,7 +134,15 @@ impl Conferences {
         let id = id.to_owned();
         tokio::spawn(async move {
             let mut told_silence = false;
-            while levels.changed().await.is_ok() {
+            let mut looks = tokio::time::interval(LOOK_EVERY);
+            loop {
+                tokio::select! {
+                    changed = levels.changed() => if changed.is_err() { return },
+                    _ = looks.tick() => {
+                        all.look_again(&id);
+                        continue;
+                    }
+                }
                 let now: HashMap<String, (f32, bool)> =
                     levels.borrow_and_update().iter().map(|(m, l)| (m.clone(), (l.dbov, l.talking))).collect();
                 let silence = now.values().all(|(_, talking)| !talking);
@@ -365,6 +376,7 @@ impl Conferences {
             seat: None,
             leg: None,
             speaker: None,
+            screen: None,
         };
         room.members.insert(id.clone(), member);
         Ok(id)
@@ -471,8 +483,10 @@ impl Conferences {
     fn phone_seat(&self, room: &mut Room, name: &str, link: Link) -> Result<(MemberId, Seat), ConferenceError> {
         let member = self.seat(room, MemberKind::Phone, name, link)?;
         let (commands, queue) = mpsc::channel(8);
+        let (screen, look) = Screen::new();
         if let Some(entry) = room.members.get_mut(&member) {
             entry.seat = Some(commands);
+            entry.screen = Some(screen);
         }
         let seat = Seat::new(
             member.clone(),
@@ -483,7 +497,7 @@ impl Conferences {
             queue,
             self.0.reports.clone(),
         );
-        Ok((member, seat))
+        Ok((member, seat.with_look(look)))
     }
 
     /// Mutes, sets the volume or renames.
@@ -606,6 +620,11 @@ impl Conferences {
                         (entry.loss_percent - loss_percent).abs() >= 0.5 || (entry.jitter_ms - jitter_ms).abs() >= 5.0;
                     entry.loss_percent = loss_percent;
                     entry.jitter_ms = jitter_ms;
+                }
+                SeatReport::Picture(state, fault) => {
+                    if let Some(screen) = &mut entry.screen {
+                        (screen.state, screen.fault) = (state, fault);
+                    }
                 }
                 // Loudspeakers report to whoever ordered them.
                 SeatReport::Left(_) | SeatReport::Failed(_) | SeatReport::OnAir(_) | SeatReport::Sounding { .. } => {}

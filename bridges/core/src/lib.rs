@@ -33,7 +33,7 @@ pub use order::{
 };
 pub use registry::{DeviceStore, Registry, RegistryEvent};
 pub use reports::{AlarmReport, Glimpse, Place, PositionReport, ReportCounts, ReportQueues, Reports};
-pub use rooms::{Link, MemberId, OnAir, Rooms, Seat, SeatCommand, SeatReport};
+pub use rooms::{Link, MemberId, OnAir, PictureState, Rooms, Seat, SeatCommand, SeatReport};
 pub use settings::{
     MaskRegion, Mirror, OsdLine, RecordDay, Setting, SettingKind, TimeSpan, VideoStream, sound_session, time_of_day,
 };

@@ -5,7 +5,7 @@ use std::fmt;
 use media_core::Codec;
 use media_hub::{Fault, StreamId, Text};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemberId(pub String);
@@ -60,8 +60,26 @@ pub enum SeatReport {
         dbov: f32,
         packets: u64,
     },
+    /// How the far end's picture is, and why it is not sent or not shown as it should be; none: nothing is wrong.
+    Picture(PictureState, Option<Fault>),
     Failed(Fault),
     Left(Text),
+}
+
+/// How the picture of a far end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum PictureState {
+    /// The far end has no video, or it was refused.
+    #[default]
+    None,
+    /// Agreed on, and no picture has come yet.
+    Waiting,
+    Live,
+    /// The far end switched its camera off, or is on hold.
+    Muted,
+    /// It came and stopped: nothing for 3 s.
+    Frozen,
 }
 
 /// How a loudspeaker was reached.
@@ -87,6 +105,7 @@ pub struct Seat {
     pub listen: StreamId,
     commands: mpsc::Receiver<SeatCommand>,
     reports: mpsc::Sender<(MemberId, SeatReport)>,
+    look: Option<watch::Receiver<Option<StreamId>>>,
 }
 
 impl Seat {
@@ -99,7 +118,19 @@ impl Seat {
         commands: mpsc::Receiver<SeatCommand>,
         reports: mpsc::Sender<(MemberId, SeatReport)>,
     ) -> Self {
-        Seat { member, conference, number, name, listen, commands, reports }
+        Seat { member, conference, number, name, listen, commands, reports, look: None }
+    }
+
+    /// With the picture that the conference chooses for this member.
+    #[must_use]
+    pub fn with_look(mut self, look: watch::Receiver<Option<StreamId>>) -> Self {
+        self.look = Some(look);
+        self
+    }
+
+    /// The stream that a member with a screen is to be shown now; none: nothing.
+    pub fn look(&self) -> Option<StreamId> {
+        self.look.as_ref().and_then(|l| l.borrow().clone())
     }
 
     /// The next order; none when the conference is gone.

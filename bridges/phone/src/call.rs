@@ -1,5 +1,7 @@
 //! A standing call: one task that owns signalling, media and seat until the call ends.
 
+mod screen;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use crate::phone::Shared;
 use crate::pin::{Entered, PinEntry};
 use crate::prompt::{self, Prompt};
 use crate::session_timer::{Due, MIN_SE, SessionTimer};
+use screen::Screen;
 
 const TICK: Duration = Duration::from_millis(20);
 const QUALITY_EVERY: Duration = Duration::from_secs(2);
@@ -106,6 +109,7 @@ pub(crate) struct Standing {
     next_books: Instant,
     /// The call's line in the books.
     entry: CallEntry,
+    screen: Screen,
 }
 
 impl Standing {
@@ -136,6 +140,7 @@ impl Standing {
             next_quality: Instant::now() + QUALITY_EVERY,
             next_books: Instant::now(),
             entry,
+            screen: Screen::default(),
         }
     }
 
@@ -179,7 +184,8 @@ impl Standing {
         let ordered = self.entry.ordered();
         loop {
             let wake = self.leg.next_timeout().map_or(tick, |at| tick.min(at.into()));
-            let Standing { call, leg, stage, refresh, end, .. } = &mut self;
+            let Standing { call, leg, stage, refresh, end, screen, .. } = &mut self;
+            let (shown, intake) = screen.parts();
             let (seat, listen) = match stage {
                 // A call that is being ended takes no more orders.
                 Stage::Seated { seat, listen, .. } => (Some(seat).filter(|_| end.is_none()), listen.as_mut()),
@@ -197,6 +203,7 @@ impl Standing {
                     None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),
                 },
                 pulled = next_heard(listen) => self.hear(pulled),
+                pulled = next_heard(shown) => self.show(pulled),
                 got = leg.receive(&mut batch) => {
                     let now = Instant::now();
                     match got {
@@ -213,6 +220,15 @@ impl Standing {
                     if let Ok((n, from)) = got {
                         self.leg.on_rtcp(control.get(..n).unwrap_or_default(), from, Instant::now());
                     }
+                }
+                got = leg.receive_picture(intake) => {
+                    if let Err(error) = got {
+                        tracing::debug!(%error, "receiving a picture");
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    let now = Instant::now();
+                    self.leg.on_picture(&self.screen.intake, now);
+                    self.after_media(now).await;
                 }
                 result = refreshed(refresh) => self.on_refresh(result),
                 () = tokio::time::sleep_until(wake) => {
@@ -323,6 +339,7 @@ impl Standing {
             },
         }
         self.leg.report(now);
+        self.on_screen(now).await;
         match &mut self.stage {
             Stage::Pin { entry, .. } => {
                 if let Some(entered) = entry.tick(now) {
@@ -374,7 +391,7 @@ impl Standing {
                 let mut request = Request::new(method, Uri::default());
                 timer.request(&mut request.headers);
                 if !self.peer_updates {
-                    let (_, text) = self.leg.offer();
+                    let text = self.leg.described();
                     request.set_body("application/sdp", text);
                 }
                 let handle = self.call.handle();
@@ -467,12 +484,17 @@ impl Standing {
         if request.body.is_empty() {
             return request.respond(200);
         }
+        if let Some(response) = self.on_media_control(request) {
+            return response;
+        }
         match dtmf::parse_info(request.content_type().unwrap_or(""), &request.body) {
             Some((key, _)) => {
                 self.leg.push_key(key);
                 request.respond(200)
             }
-            None => request.respond(415).with("Accept", "application/dtmf-relay, application/dtmf"),
+            None => request
+                .respond(415)
+                .with("Accept", "application/dtmf-relay, application/dtmf, application/media_control+xml"),
         }
     }
 
@@ -575,7 +597,9 @@ pub(crate) fn open_leg(shared: &Shared, target: &sip::Target, call_id: &str, nam
     })?;
     let publisher = shared.ctx.hub.publish(&id, name).map_err(|_| Reason::Limit)?;
     publisher.set_tracks(&[media_core::TrackInfo::audio(Codec::G711A, 8000, 1)]);
-    Ok(Leg::new(pair, media_address(shared, target), publisher, shared.metrics.clone()))
+    let ports = shared.ctx.ports.clone();
+    let kbps = shared.config.video_kbps;
+    Ok(Leg::new((pair, ports), kbps, media_address(shared, target), publisher, shared.metrics.clone()))
 }
 
 /// An SDP body.

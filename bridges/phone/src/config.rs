@@ -38,6 +38,8 @@ pub struct Config {
     pub ring_timeout: u32,
     /// A call whose phone sends nothing for so long is ended; not while it is on hold.
     pub media_timeout: u32,
+    /// The most for the picture of a meeting terminal, each way, in kbit/s; its own limit and its level may be lower. 0: no video.
+    pub video_kbps: u32,
     /// The PIN is complete this long after its last digit, or with `#`.
     pub pin_digit_timeout: u32,
     /// A caller who presses nothing for so long is sent away.
@@ -62,6 +64,7 @@ impl Default for Config {
             max_calls_per_caller: 4,
             ring_timeout: 45,
             media_timeout: 60,
+            video_kbps: 4000,
             pin_digit_timeout: 8,
             pin_first_timeout: 20,
             pin_tries: 3,
@@ -97,6 +100,11 @@ impl Config {
         want(self.max_calls_per_caller > 0, "max_calls_per_caller", "must be above 0");
         want(self.ring_timeout > 0, "ring_timeout", "must be above 0");
         want(self.media_timeout > 0, "media_timeout", "must be above 0");
+        want(
+            self.video_kbps == 0 || (64..=20_000).contains(&self.video_kbps),
+            "video_kbps",
+            "must be 0 (no video) or from 64 to 20000",
+        );
         want(self.pin_digit_timeout > 0, "pin_digit_timeout", "must be above 0");
         want(self.pin_first_timeout > 0, "pin_first_timeout", "must be above 0");
         let dial = |c: char| c.is_ascii_digit() || c == '*' || c == '#';

@@ -27,10 +27,12 @@ pub enum Reason {
     ShuttingDown,
     NothingRings,
     PickUpNotAllowed,
+    VideoRefused,
+    PictureUnfit,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 22] = [
+pub const ALL: [Reason; 24] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -53,6 +55,8 @@ pub const ALL: [Reason; 22] = [
     Reason::ShuttingDown,
     Reason::NothingRings,
     Reason::PickUpNotAllowed,
+    Reason::VideoRefused,
+    Reason::PictureUnfit,
 ];
 
 struct Words {
@@ -287,6 +291,24 @@ impl Reason {
                 "This phone's calls may not be taken over",
                 "请管理员把两部话机加入同一代接组",
                 "Ask the administrator to put both phones into one pick-up group",
+            ),
+            Reason::VideoRefused => w(
+                "video_refused",
+                Whose::Device,
+                false,
+                "终端的视频格式不被支持，仅接入声音",
+                "The terminal's video was refused; its sound is in the conference",
+                "在终端上启用 H.264 主视频（打包模式 0 或 1），关闭视频加密",
+                "Enable H.264 as main video in the terminal (packetization mode 0 or 1), without encryption of the picture",
+            ),
+            Reason::PictureUnfit => w(
+                "picture_unfit",
+                Whose::Us,
+                true,
+                "会议画面超出终端能力，无法向其发送",
+                "The terminal cannot be sent the conference's picture",
+                "选择其他画面或摄像机子码流，提高终端带宽，或提高 media.transcoders",
+                "Choose another picture or the camera's sub-stream, raise the terminal's bandwidth, or raise media.transcoders",
             ),
         }
     }

@@ -15,12 +15,14 @@ use media_core::jitter::{Ordered, Reorder};
 use media_core::phone::{LocalMedia, NegotiatedMedia, PhoneCodec, phone_answer, phone_offer, phone_read_answer};
 use media_core::rtcp::Rtcp;
 use media_core::rtp::{RtpHeader, RtpPacket, Stamp, TimestampExtender, is_rtcp};
-use media_core::sdp::{OriginVersion, Sdp, SdpError};
+use media_core::sdp::{Media, OriginVersion, Sdp, SdpError};
+use media_core::time::MediaClock;
 use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
 use media_hub::Publisher;
-use media_net::{Batch, Latch, RtpPair, SourceLatch};
+use media_net::{Batch, Latch, PortPool, RtpPair, SourceLatch};
 
 use crate::metrics::Metrics;
+use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
 
 const CLOCK: u32 = 8000;
@@ -41,6 +43,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 pub(crate) fn codecs(first: Codec) -> Vec<PhoneCodec> {
     let second = if first == Codec::G711U { Codec::G711A } else { Codec::G711U };
     [first, second].map(PhoneCodec::usual).to_vec()
+}
+
+/// Those of our offers: the forms of H.264 as well.
+fn offered(first: Codec) -> Vec<PhoneCodec> {
+    codecs(first).into_iter().chain(PhoneCodec::pictures()).collect()
 }
 
 struct Voice {
@@ -74,8 +81,17 @@ pub(crate) struct Leg {
     voice_in: Codec,
     reorder: Reorder<Voice>,
     stamps: TimestampExtender,
-    /// Added to time stamps, so that the stream counts from zero.
+    /// Added to time stamps, so that the stream counts from its origin; the picture counts from there too.
     zero: Option<i64>,
+    origin_at: Instant,
+    /// RTP stamp and stream time of the last packet, and the sender's clock by its last report.
+    last_voice: Option<(u32, i64)>,
+    sound: Option<MediaClock>,
+    pub picture: Picture,
+    /// What was said of the picture's track last.
+    told_track: Option<TrackInfo>,
+    /// The last description that was sent: its text, and its sections in their order.
+    described: Option<(String, Sdp)>,
     reception: Reception,
     dtmf: DtmfReceiver,
     keys: VecDeque<char>,
@@ -97,8 +113,16 @@ pub(crate) struct Agreed {
 }
 
 impl Leg {
-    pub fn new(pair: RtpPair, address: IpAddr, publisher: Publisher, metrics: Option<Metrics>) -> Leg {
+    /// `ports` and `video_kbps` are for the picture of a terminal that has one.
+    pub fn new(
+        (pair, ports): (RtpPair, PortPool),
+        video_kbps: u32,
+        address: IpAddr,
+        publisher: Publisher,
+        metrics: Option<Metrics>,
+    ) -> Leg {
         let now = Instant::now();
+        let cname = format!("{:016x}@skybridge", rand::random::<u64>());
         let session: u32 = rand::random::<u32>() >> 1;
         Leg {
             local: LocalMedia::audio(address, pair.lease.port()),
@@ -112,6 +136,12 @@ impl Leg {
             reorder: Reorder::new(REORDER, REORDER_WAIT),
             stamps: TimestampExtender::new(CLOCK),
             zero: None,
+            origin_at: now,
+            last_voice: None,
+            sound: None,
+            picture: Picture::new(ports, video_kbps, &cname, now),
+            told_track: None,
+            described: None,
             reception: Reception::default(),
             dtmf: DtmfReceiver::new(CLOCK),
             keys: VecDeque::new(),
@@ -126,7 +156,7 @@ impl Leg {
             },
             next_report: now + Duration::from_secs(1),
             heard: now,
-            cname: format!("{:016x}@skybridge", rand::random::<u64>()),
+            cname,
             buffer: Vec::with_capacity(256),
             metrics,
         }
@@ -134,29 +164,75 @@ impl Leg {
 
     fn stamped(&mut self, mut sdp: Sdp) -> String {
         self.origin.stamp(&mut sdp, "skybridge", self.local.address);
-        sdp.to_string()
+        let text = sdp.to_string();
+        self.described = Some((text.clone(), sdp));
+        text
+    }
+
+    /// States the picture's port from now on, or none.
+    fn show_port(&mut self, port: Option<(u16, u32)>) {
+        (self.local.video_port, self.local.video_kbps) = port.unzip();
     }
 
     /// Our offer, and its text for the wire.
+    ///
+    /// The first one asks for a picture; later ones keep what stands, and the order of the sections (RFC 3264 8).
     pub fn offer(&mut self) -> (Sdp, String) {
-        let sdp = phone_offer(&self.local, &codecs(self.codec()));
+        let wanted = self.described.is_none() || self.picture.agreed();
+        let port = if wanted { self.picture.port() } else { None };
+        self.show_port(port);
+        let mut sdp = phone_offer(&self.local, &offered(self.codec()));
+        if let Some((_, before)) = &self.described {
+            let mut ours = std::mem::take(&mut sdp.media);
+            for section in &before.media {
+                let same = ours.iter().position(|m| m.kind == section.kind && section.port != 0);
+                let refused = || Media::new(&section.kind, 0, &section.proto, section.formats.clone());
+                sdp.media.push(same.map_or_else(refused, |at| ours.remove(at)));
+            }
+            sdp.media.append(&mut ours);
+        }
         let text = self.stamped(sdp.clone());
         (sdp, text)
+    }
+
+    /// Our offer for one who refused it with a picture: sound alone. None: there was no picture in it.
+    pub fn offer_sound(&mut self) -> Option<(Sdp, String)> {
+        self.local.video_port.take()?;
+        let sdp = phone_offer(&self.local, &codecs(self.codec()));
+        let text = self.stamped(sdp.clone());
+        Some((sdp, text))
+    }
+
+    /// What was described last, for a refresh that changes nothing (RFC 4028 7.4).
+    pub fn described(&mut self) -> String {
+        match &self.described {
+            Some((text, _)) => text.clone(),
+            None => self.offer().1,
+        }
     }
 
     /// Answers the phone's offer. An error leaves all as it was (488).
     pub fn answer(&mut self, offer: &[u8]) -> Result<Agreed, SdpError> {
         let offer = Sdp::parse(offer)?;
-        let answer = phone_answer(&offer, &self.local, &codecs(self.codec()))?;
+        let port = self.picture.port_for(&offer);
+        self.show_port(port);
+        let mut known = codecs(self.codec());
+        known.push(PhoneCodec::usual(Codec::H264));
+        let answer = phone_answer(&offer, &self.local, &known)?;
         let agreed = self.agree(answer.audio);
+        self.picture.agree(answer.video, answer.video_refused, Instant::now());
+        self.announce();
         Ok(Agreed { answer: Some(self.stamped(answer.sdp)), ..agreed })
     }
 
     /// Takes the phone's answer to our offer.
     pub fn answered(&mut self, offer: &Sdp, answer: &[u8]) -> Result<Agreed, SdpError> {
         let answer = Sdp::parse(answer)?;
-        let (audio, _) = phone_read_answer(offer, &answer, &codecs(self.codec()))?;
-        Ok(self.agree(audio))
+        let (audio, video) = phone_read_answer(offer, &answer, &offered(self.codec()))?;
+        let agreed = self.agree(audio);
+        self.picture.agree(video, None, Instant::now());
+        self.announce();
+        Ok(agreed)
     }
 
     fn agree(&mut self, media: NegotiatedMedia) -> Agreed {
@@ -173,7 +249,15 @@ impl Leg {
 
     fn set_voice(&mut self, codec: Codec) {
         self.voice_in = codec;
-        self.publisher.set_tracks(&[TrackInfo::audio(codec, CLOCK, 1)]);
+        self.announce();
+    }
+
+    /// Says what the stream holds: the picture while the terminal sends one, and the sound.
+    fn announce(&mut self) {
+        self.told_track = self.picture.track();
+        let sound = TrackInfo::audio(self.voice_in, CLOCK, 1);
+        let tracks: Vec<TrackInfo> = self.told_track.iter().cloned().chain([sound]).collect();
+        self.publisher.set_tracks(&tracks);
     }
 
     /// The codec for the phone.
@@ -208,6 +292,24 @@ impl Leg {
 
     pub async fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         self.pair.rtp.recv(batch).await
+    }
+
+    pub async fn receive_picture(&self, intake: &mut Intake) -> io::Result<()> {
+        self.picture.receive(intake).await
+    }
+
+    /// Takes what `receive_picture` got.
+    pub fn on_picture(&mut self, intake: &Intake, now: Instant) {
+        self.picture.take(intake, self.sound, now);
+    }
+
+    /// Whether a viewer of the stream asked for a key frame since the last call.
+    pub async fn key_wanted(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.publisher.key_frame_requested() => true,
+            () = std::future::ready(()) => false,
+        }
     }
 
     pub async fn receive_rtcp(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -265,8 +367,14 @@ impl Leg {
         let Ok(packets) = Rtcp::parse_compound(data) else { return };
         self.rtcp_source = Some(from);
         for packet in packets {
-            if let Rtcp::SenderReport { ntp, .. } = packet {
+            if let Rtcp::SenderReport { ntp, rtp, .. } = packet {
                 self.reception.sender_report(ntp, now);
+                if let Some((stamp, pts)) = self.last_voice {
+                    let pts = pts + i64::from(rtp.wrapping_sub(stamp) as i32);
+                    let sound = MediaClock::from_report(CLOCK, ntp, pts);
+                    self.sound = Some(sound);
+                    self.picture.align(sound);
+                }
             }
         }
     }
@@ -280,9 +388,21 @@ impl Leg {
                 Ordered::Reset => {
                     self.publisher.new_epoch();
                     self.stamps.reset();
-                    self.zero = None;
+                    (self.zero, self.last_voice, self.sound) = (None, None, None);
                 }
             }
+        }
+        self.picture.drain(now);
+        while let Some(frame) = self.picture.frame() {
+            if self.picture.track() != self.told_track {
+                self.announce();
+            }
+            self.publisher.write(frame);
+        }
+        self.picture.flush(now);
+        let bad = self.picture.take_bad();
+        if let Some(m) = self.metrics.as_ref().filter(|_| bad > 0) {
+            m.bad_packets.inc_by(bad);
         }
         self.dtmf.tick(now);
         while let Some(key) = self.dtmf.poll() {
@@ -314,7 +434,9 @@ impl Leg {
                 ticks
             }
         };
-        let zero = *self.zero.get_or_insert(ticks);
+        let since = now.saturating_duration_since(self.origin_at);
+        let zero = *self.zero.get_or_insert_with(|| ticks - media_core::time::ticks(since, CLOCK));
+        self.last_voice = Some((voice.timestamp, ticks - zero));
         let duration = voice.payload.len() as u32;
         let frame = Frame::new(TrackId::AUDIO, codec, ticks - zero, true, now, voice.payload);
         self.publisher.write(frame.with_duration(duration));
@@ -376,6 +498,7 @@ impl Leg {
 
     /// Sends a report when it is time (RFC 3550 6.4), and tells when something is due next.
     pub fn report(&mut self, now: Instant) {
+        self.picture.report(now);
         if now < self.next_report {
             return;
         }
@@ -432,6 +555,6 @@ impl Leg {
 
     /// When `drain` has something to do again.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.reorder.next_timeout()
+        [self.reorder.next_timeout(), self.picture.next_timeout()].into_iter().flatten().min()
     }
 }

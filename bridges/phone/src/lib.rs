@@ -7,6 +7,7 @@
 //! - `accounts`: who is registered where, and the devices in the hall's table.
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
+//! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
 //! - `b2b`: phone to phone, with forking, forwards and relayed sound.
 
 mod accounts;
@@ -21,12 +22,14 @@ mod metrics;
 mod mos;
 mod outbound;
 mod phone;
+mod picture;
 mod pin;
 mod prompt;
 mod reach;
 mod reception;
 mod route;
 mod session_timer;
+mod view;
 
 pub use claims::claims;
 pub use config::{Config, Digest};

@@ -109,7 +109,7 @@ async fn ring(
 ) -> Result<(Call, Leg, Response), End> {
     let Some(first) = callee.reaches.first() else { return Err(End::fault(Reason::NotRegistered)) };
     let mut leg = open_leg(shared, &first.target, &seat.member.0, &callee.party.name).map_err(End::fault)?;
-    let (offer, text) = leg.offer();
+    let (mut offer, mut text) = leg.offer();
     let caller = CallParty::new(&seat.number, &seat.name);
     let ring =
         Ring { caller: &caller, callee: &callee.party, reaches: callee.reaches.clone(), hops: 70, referred_by: None };
@@ -146,7 +146,17 @@ async fn ring(
                     seat.report(SeatReport::Ringing).await;
                 }
             }
-            Ringing::Failed(refused) => return Err(End::Failed(refused.fault)),
+            Ringing::Failed(refused) => {
+                // Some phones refuse a call with a picture in it altogether, instead of the picture alone.
+                if refused.fault.code == Reason::NoCodec.code()
+                    && let Some(sound) = leg.offer_sound()
+                {
+                    (offer, text) = sound;
+                    fork = Fork::start(shared, &ring, &text);
+                    continue;
+                }
+                return Err(End::Failed(refused.fault));
+            }
             Ringing::Answered { call, response } => {
                 if let Err(error) = leg.answered(&offer, &response.body) {
                     call.bye();

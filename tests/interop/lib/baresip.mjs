@@ -7,7 +7,7 @@ import { readWav } from './sound.mjs';
 import { until } from './stage.mjs';
 
 export class Baresip {
-  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1' }) {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film }) {
     const phone = new Baresip();
     phone.user = user;
     phone.stage = stage;
@@ -23,10 +23,12 @@ export class Baresip {
       'module_app menu.so', 'module_app ctrl_tcp.so', `ctrl_tcp_listen 127.0.0.1:${control}`,
       `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', 'ausrc_srate 8000', 'auplay_srate 8000', 'ausrc_channels 1', 'auplay_channels 1',
       'audio_level no', 'audio_buffer 20-160', 'rtp_stats yes', `rtp_ports ${rtp}-${rtp + 39}`, 'rtcp_mux no', 'jitter_buffer_delay 5-10',
+      // A meeting terminal: its camera is a film, its screen is read by snapshots.
+      ...(film ? ['module avcodec.so', 'module avformat.so', 'module swscale.so', 'module fakevideo.so', 'module snapshot.so', `video_source avformat,${film}`, 'video_display fakevideo,null', 'video_size 640x360', 'video_bitrate 600000', 'video_fps 25', 'avcodec_h264enc libx264', 'avcodec_h264dec h264'] : []),
       `snd_path ${phone.heardFolder}`, 'ring_aufile none', 'ringback_aufile none', 'busy_aufile none', 'error_aufile none', 'notfound_aufile none', 'callwaiting_aufile none', '',
     ].join('\n'));
     writeFileSync(join(phone.folder, 'accounts'),
-      `<sip:${user}@127.0.0.1:${gateway.sip};transport=udp>;auth_user=${user};auth_pass=${password};regint=60;answermode=${answer};audio_codecs=${codecs};dtmfmode=rtpevent\n`);
+      `<sip:${user}@127.0.0.1:${gateway.sip};transport=udp>;auth_user=${user};auth_pass=${password};regint=60;answermode=${answer};audio_codecs=${codecs};dtmfmode=rtpevent${film ? ';video_codecs=h264' : ''}\n`);
     writeFileSync(join(phone.folder, 'contacts'), '');
     phone.process = stage.start(name, 'baresip', ['-f', phone.folder, '-v']);
     phone.socket = await until('baresip takes orders', () => new Promise((done, fail) => {
