@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bridge_core::{AccountKind, Credentials, Forwards, Secret, TICKET};
+use bridge_core::{AccountKind, Credentials, Forwards, QueueRule, Secret, TICKET};
 use dashmap::DashMap;
 use md5::{Digest, Md5};
 
 use crate::access::Identity;
 use crate::softphone::{Ticket, Tickets};
-use crate::store::{SecretRow, Store, StoreError};
+use crate::store::{DeskKind, SecretRow, Store, StoreError};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +19,9 @@ pub struct SecretTable {
     /// The phone account of accounts of the console, for the telephone in the browser.
     own_phones: Arc<DashMap<String, String>>,
     pub tickets: Tickets,
+    queues: Arc<DashMap<String, QueueRule>>,
+    /// Pick-up groups with their accounts.
+    groups: Arc<DashMap<String, Vec<String>>>,
     device_realm: String,
     phone_realm: String,
 }
@@ -36,7 +39,10 @@ impl SecretTable {
         let forwards = Arc::new(store.forwards().await?.into_iter().collect());
         let own_phones = Arc::new(store.own_phones().await?.into_iter().collect());
         let tickets = Tickets::default();
-        Ok(SecretTable { store, rows: Arc::new(rows), forwards, own_phones, tickets, device_realm, phone_realm })
+        let queues = Arc::new(store.desk_items(DeskKind::Queue).await?.into_iter().collect());
+        let groups = Arc::new(store.desk_items(DeskKind::PickupGroup).await?.into_iter().collect());
+        let rows = Arc::new(rows);
+        Ok(SecretTable { store, rows, forwards, own_phones, tickets, queues, groups, device_realm, phone_realm })
     }
 
     /// Stores H(A1) of the password, never the password.
@@ -58,6 +64,36 @@ impl SecretTable {
         self.store.put_forwards(user, &forwards).await?;
         self.forwards.insert(user.to_owned(), forwards);
         Ok(())
+    }
+
+    /// Makes or changes a queue.
+    pub async fn set_queue(&self, rule: QueueRule) -> Result<(), StoreError> {
+        self.store.put_desk_item(DeskKind::Queue, &rule.number, &rule).await?;
+        self.queues.insert(rule.number.clone(), rule);
+        Ok(())
+    }
+
+    pub async fn remove_queue(&self, number: &str) -> Result<bool, StoreError> {
+        self.queues.remove(number);
+        self.store.delete_desk_item(DeskKind::Queue, number).await
+    }
+
+    /// The pick-up groups, by name.
+    pub fn pickup_groups(&self) -> Vec<(String, Vec<String>)> {
+        let mut all: Vec<_> = self.groups.iter().map(|g| (g.key().clone(), g.value().clone())).collect();
+        all.sort();
+        all
+    }
+
+    pub async fn set_pickup_group(&self, name: &str, members: Vec<String>) -> Result<(), StoreError> {
+        self.store.put_desk_item(DeskKind::PickupGroup, name, &members).await?;
+        self.groups.insert(name.to_owned(), members);
+        Ok(())
+    }
+
+    pub async fn remove_pickup_group(&self, name: &str) -> Result<bool, StoreError> {
+        self.groups.remove(name);
+        self.store.delete_desk_item(DeskKind::PickupGroup, name).await
     }
 
     pub async fn remove(&self, kind: AccountKind, user: &str) -> Result<bool, StoreError> {
@@ -125,6 +161,21 @@ impl Credentials for SecretTable {
 
     fn display_name(&self, kind: AccountKind, user: &str) -> Option<String> {
         self.rows.get(&(kind_word(kind).to_owned(), user.to_owned())).map(|r| r.display.clone())
+    }
+
+    fn queues(&self) -> Vec<QueueRule> {
+        let mut all: Vec<QueueRule> = self.queues.iter().map(|q| q.value().clone()).collect();
+        all.sort_by(|a, b| a.number.cmp(&b.number));
+        all
+    }
+
+    fn queue(&self, number: &str) -> Option<QueueRule> {
+        self.queues.get(number).map(|q| q.value().clone())
+    }
+
+    fn pick_up_together(&self, one: &str, other: &str) -> bool {
+        let holds = |group: &Vec<String>, who: &str| group.iter().any(|m| m == who);
+        self.groups.iter().any(|group| holds(&group, one) && holds(&group, other))
     }
 
     fn forwards(&self, user: &str) -> Forwards {

@@ -30,6 +30,29 @@ pub fn start(app: &Shared) {
     tokio::spawn(recordings(app.clone()));
     tokio::spawn(legs(app.clone()));
     tokio::spawn(system(app.clone()));
+    tokio::spawn(queues(app.clone()));
+}
+
+/// Tells consoles of the queues, at most once a second and only when something is another than before.
+async fn queues(app: Shared) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before = Vec::new();
+    loop {
+        tokio::select! {
+            _ = second.tick() => {}
+            () = app.shutdown.cancelled() => return,
+        }
+        if !app.events.heard() {
+            before.clear();
+            continue;
+        }
+        let now = crate::api::queues(&app);
+        if now != before {
+            app.events.tell("queues", json!({ "items": now }));
+            before = now;
+        }
+    }
 }
 
 async fn devices(app: Shared) {

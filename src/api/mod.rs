@@ -19,6 +19,7 @@ mod pictures;
 mod plans;
 mod playback;
 mod probes;
+mod queues;
 mod recordings;
 mod session;
 mod sip_ws;
@@ -49,6 +50,7 @@ use crate::app::App;
 pub use auth::Who;
 pub use devices::device_event;
 pub use error::ApiError;
+pub use queues::queues;
 pub use streams::stream_view;
 
 /// What handlers share.
@@ -156,6 +158,11 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(phones::set_forwards))
         .routes(routes!(directory::list))
         .routes(routes!(softphone::show, softphone::ticket))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::put, queues::delete))
+        .routes(routes!(queues::sign))
+        .routes(routes!(queues::groups))
+        .routes(routes!(queues::put_group, queues::delete_group))
         .routes(routes!(calls::list))
         .routes(routes!(calls::live))
         .routes(routes!(calls::hang_up))

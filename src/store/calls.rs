@@ -40,6 +40,10 @@ pub struct CallRow {
     pub en: String,
     /// Nobody took it.
     pub missed: bool,
+    /// The queue in which the caller waited.
+    pub queue: Option<String>,
+    /// How long he waited there, until an agent answered or he left.
+    pub waited_ms: Option<i64>,
     #[schema(value_type = Vec<Object>)]
     pub legs: Vec<CallLeg>,
 }
@@ -50,6 +54,8 @@ impl CallRow {
         let CallRecord { call, ended, by, code, words } = record;
         CallRow {
             missed: call.answered.is_none(),
+            waited_ms: call.queue.as_ref().map(|_| call.answered.map_or(ended.0, |a| a.0) - call.began.0),
+            queue: call.queue,
             id: call.id,
             direction: call.direction.as_str().to_owned(),
             caller: call.caller.number,
@@ -87,6 +93,8 @@ pub struct CallFilter {
 fn row(r: &SqliteRow) -> Result<CallRow, StoreError> {
     let legs: String = r.try_get("legs")?;
     let answered_at: Option<i64> = r.try_get("answered_at")?;
+    let queue: Option<String> = r.try_get("queue")?;
+    let (began_at, ended_at): (i64, i64) = (r.try_get("began_at")?, r.try_get("ended_at")?);
     Ok(CallRow {
         id: r.try_get("id")?,
         direction: r.try_get("direction")?,
@@ -95,15 +103,17 @@ fn row(r: &SqliteRow) -> Result<CallRow, StoreError> {
         callee: r.try_get("callee")?,
         callee_name: r.try_get("callee_name")?,
         dialled: r.try_get("dialled")?,
-        began_at: r.try_get("began_at")?,
+        began_at,
         rang_at: r.try_get("rang_at")?,
         answered_at,
-        ended_at: r.try_get("ended_at")?,
+        ended_at,
         ended_by: r.try_get("ended_by")?,
         code: r.try_get("code")?,
         zh: r.try_get("zh")?,
         en: r.try_get("en")?,
         missed: answered_at.is_none(),
+        waited_ms: queue.as_ref().map(|_| answered_at.unwrap_or(ended_at) - began_at),
+        queue,
         legs: serde_json::from_str(&legs).map_err(|e| StoreError::Content(format!("legs of a call: {e}")))?,
     })
 }
@@ -153,6 +163,13 @@ impl Store {
             .bind(legs)
             .execute(&mut *tx)
             .await?;
+            if let Some(queue) = &c.queue {
+                sqlx::query("INSERT INTO call_queues (call, queue) VALUES ($1, $2) ON CONFLICT (call) DO NOTHING")
+                    .bind(&c.id)
+                    .bind(queue)
+                    .execute(&mut *tx)
+                    .await?;
+            }
         }
         tx.commit().await?;
         Ok(())
@@ -163,7 +180,8 @@ impl Store {
         let mut count = QueryBuilder::new("SELECT COUNT(*) FROM calls");
         conditions(&mut count, filter);
         let total: i64 = count.build_query_scalar().fetch_one(&self.pool).await?;
-        let mut page = QueryBuilder::new("SELECT * FROM calls");
+        let mut page =
+            QueryBuilder::new("SELECT calls.*, call_queues.queue FROM calls LEFT JOIN call_queues ON call = id");
         conditions(&mut page, filter);
         page.push(" ORDER BY began_at DESC, id DESC LIMIT ")
             .push_bind(filter.limit)
@@ -184,6 +202,9 @@ impl Store {
         .bind(rows)
         .execute(&self.pool)
         .await?;
+        if done.rows_affected() > 0 {
+            sqlx::query("DELETE FROM call_queues WHERE call NOT IN (SELECT id FROM calls)").execute(&self.pool).await?;
+        }
         Ok(done.rows_affected())
     }
 
@@ -242,6 +263,8 @@ mod tests {
             zh: "主叫挂机".to_owned(),
             en: "the caller hung up".to_owned(),
             missed: !answered,
+            queue: (n == 7).then(|| "500".to_owned()),
+            waited_ms: (n == 7).then_some(if answered { 1 } else { 9 }),
             legs: vec![CallLeg {
                 number: caller.to_owned(),
                 codec: "PCMA".to_owned(),
@@ -266,6 +289,8 @@ mod tests {
         let (total, page) = store.calls(&all).await.unwrap();
         assert_eq!((total, page.len()), (20, 7));
         assert_eq!(page[0], rows[19]);
+        let seventh = CallFilter { from: Some(7000), to: Some(7000), limit: 1, ..CallFilter::default() };
+        assert_eq!(store.calls(&seventh).await.unwrap().1, [rows[7].clone()], "its queue and waiting time");
         let count = async |filter: CallFilter| store.calls(&filter).await.unwrap().0;
         assert_eq!(count(CallFilter { number: Some("8001".into()), ..all.clone() }).await, 5);
         assert_eq!(count(CallFilter { number: Some("8003".into()), ..all.clone() }).await, 20);

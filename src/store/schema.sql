@@ -163,6 +163,16 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE INDEX IF NOT EXISTS calls_by_time ON calls (began_at);
 CREATE INDEX IF NOT EXISTS calls_by_caller ON calls (caller, began_at);
 CREATE INDEX IF NOT EXISTS calls_by_callee ON calls (callee, began_at);
+CREATE TABLE IF NOT EXISTS call_queues (
+    call TEXT PRIMARY KEY,
+    queue TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS desk_items (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+);
 CREATE TABLE IF NOT EXISTS phone_forwards (
     phone TEXT PRIMARY KEY,
     busy TEXT,

@@ -48,6 +48,14 @@ pub trait Credentials: Send + Sync {
         let _ = (one, other);
         false
     }
+    /// The queues of duty desks.
+    fn queues(&self) -> Vec<crate::QueueRule> {
+        Vec::new()
+    }
+    /// The queue that answers to this number.
+    fn queue(&self, number: &str) -> Option<crate::QueueRule> {
+        self.queues().into_iter().find(|q| q.number == number)
+    }
     /// Where a phone account's calls go when it cannot take them.
     fn forwards(&self, user: &str) -> crate::Forwards {
         let _ = user;
@@ -151,6 +159,10 @@ pub trait Bridge: Send + Sync + 'static {
     /// Its telephone calls; none where this world knows no such thing.
     fn calls(&self) -> Option<&crate::CallLog> {
         None
+    }
+    /// The queues of duty desks with who waits and what the agents do.
+    fn queues(&self) -> Vec<crate::QueueView> {
+        Vec::new()
     }
     /// Its devices' own recordings; none where this world knows no such thing.
     fn history(&self) -> Option<&dyn crate::History> {

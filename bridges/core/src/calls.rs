@@ -129,6 +129,8 @@ pub struct LiveCall {
     pub began: Timestamp,
     pub rang: Option<Timestamp>,
     pub answered: Option<Timestamp>,
+    /// The number of the queue in which the caller waited.
+    pub queue: Option<String>,
     pub legs: Vec<CallLeg>,
 }
 
@@ -194,6 +196,7 @@ impl CallLog {
             began: Timestamp::now(),
             rang: None,
             answered: None,
+            queue: None,
             legs: Vec::new(),
         };
         let hang_up = CancellationToken::new();

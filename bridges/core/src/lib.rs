@@ -7,6 +7,7 @@
 mod bridge;
 mod calls;
 pub mod capture;
+mod desk;
 mod device;
 mod history;
 mod order;
@@ -22,6 +23,7 @@ pub use calls::{
     CallDirection, CallEndedBy, CallEntry, CallLeg, CallLog, CallParty, CallRecord, CallState, Forwards, LiveCall,
 };
 pub use capture::{Capture, CaptureLimits, Captures};
+pub use desk::{AgentState, QueueMember, QueueOrder, QueueRule, QueueView, QueueWaiting};
 pub use device::{Channel, ChannelId, ChannelKind, Device, DeviceId, DeviceKind, Timestamp};
 pub use history::{
     DeviceRecording, FetchOrder, Fetched, History, Listing, Playback, PlaybackGone, PlaybackOrder, PlaybackPhase,

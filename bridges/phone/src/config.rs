@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::b2b::Language;
+
 /// A hash of the digest (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Digest {
@@ -47,6 +49,8 @@ pub struct Config {
     pub pin_tries: u32,
     /// Dialled alone it takes a call that rings in one's pick-up groups, with a number behind it that phone's; empty: none.
     pub pickup_code: String,
+    /// In which languages callers of a queue are spoken to, one after the other.
+    pub prompts: Vec<Language>,
 }
 
 impl Default for Config {
@@ -69,6 +73,7 @@ impl Default for Config {
             pin_first_timeout: 20,
             pin_tries: 3,
             pickup_code: "*8".to_owned(),
+            prompts: vec![Language::Zh, Language::En],
         }
     }
 }
@@ -107,6 +112,7 @@ impl Config {
         );
         want(self.pin_digit_timeout > 0, "pin_digit_timeout", "must be above 0");
         want(self.pin_first_timeout > 0, "pin_first_timeout", "must be above 0");
+        want((1..=2).contains(&self.prompts.len()), "prompts", "needs one or two of \"zh\" and \"en\"");
         let dial = |c: char| c.is_ascii_digit() || c == '*' || c == '#';
         want(
             self.pickup_code.len() <= 8 && self.pickup_code.chars().all(dial),

@@ -29,10 +29,12 @@ pub enum Reason {
     PickUpNotAllowed,
     VideoRefused,
     PictureUnfit,
+    QueueFull,
+    QueueTimeout,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 24] = [
+pub const ALL: [Reason; 26] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -57,6 +59,8 @@ pub const ALL: [Reason; 24] = [
     Reason::PickUpNotAllowed,
     Reason::VideoRefused,
     Reason::PictureUnfit,
+    Reason::QueueFull,
+    Reason::QueueTimeout,
 ];
 
 struct Words {
@@ -95,9 +99,9 @@ impl Reason {
             Reason::NoCodec => 488,
             Reason::BadOffer => 400,
             Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
-            Reason::Limit | Reason::Busy => 486,
+            Reason::Limit | Reason::Busy | Reason::QueueFull => 486,
             Reason::NotSupported => 501,
-            Reason::NothingRings => 480,
+            Reason::NothingRings | Reason::QueueTimeout => 480,
             Reason::PickUpNotAllowed => 403,
             _ => 503,
         }
@@ -282,6 +286,24 @@ impl Reason {
                 "There is no call to take over",
                 "来电可能已被他人接听或已挂断",
                 "Somebody else may have answered it, or the caller gave up",
+            ),
+            Reason::QueueFull => w(
+                "queue_full",
+                Whose::Us,
+                true,
+                "值班队列已满",
+                "The queue is full",
+                "增加值班话机，或调大队列的最大等待人数",
+                "Sign in more agents or raise the queue's most_waiting",
+            ),
+            Reason::QueueTimeout => w(
+                "queue_timeout",
+                Whose::Us,
+                true,
+                "排队超时，无人接听",
+                "Nobody answered in the queue in time",
+                "检查值班话机是否签入、在线",
+                "Check that agents are signed in and their phones online",
             ),
             Reason::PickUpNotAllowed => w(
                 "pick_up_not_allowed",

@@ -31,6 +31,7 @@ mod route;
 mod session_timer;
 mod view;
 
+pub use b2b::Language;
 pub use claims::claims;
 pub use config::{Config, Digest};
 pub use faults::{ALL as FAULTS, Reason};

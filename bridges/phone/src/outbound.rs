@@ -157,7 +157,7 @@ async fn ring(
                 }
                 return Err(End::Failed(refused.fault));
             }
-            Ringing::Answered { call, response } => {
+            Ringing::Answered { call, response, .. } => {
                 if let Err(error) = leg.answered(&offer, &response.body) {
                     call.bye();
                     return Err(End::Failed(Reason::NoCodec.with(error)));

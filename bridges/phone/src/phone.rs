@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub log: CallLog,
     /// Which call a dialog belongs to, and what rings where.
     pub board: crate::b2b::Board,
+    pub queues: crate::b2b::Queues,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -50,6 +51,12 @@ impl Shared {
             m.calls.set(all as i64 + 1);
         }
         Some(Place { shared: self.clone(), caller: caller.to_owned() })
+    }
+
+    /// Whether somebody calls or talks by this account's phones.
+    pub fn busy(&self, account: &str) -> bool {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.contains_key(&format!("{NAME}:{account}"))
     }
 
     fn calls(&self) -> usize {
@@ -105,6 +112,7 @@ impl Phone {
             metrics,
             log: CallLog::default(),
             board: Default::default(),
+            queues: Default::default(),
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });
@@ -213,6 +221,16 @@ impl Bridge for Phone {
 
     fn calls(&self) -> Option<&CallLog> {
         Some(&self.shared.log)
+    }
+
+    fn queues(&self) -> Vec<bridge_core::QueueView> {
+        let (shared, now) = (&self.shared, std::time::Instant::now());
+        let online = |phone: &str| {
+            let there = !shared.accounts.reaches(&shared.ctx.sip, phone).is_empty();
+            (there, shared.busy(phone))
+        };
+        let rules = shared.ctx.credentials.queues();
+        rules.into_iter().map(|rule| shared.queues.view(rule, now, online)).collect()
     }
 
     fn health(&self) -> BridgeHealth {

@@ -24,6 +24,8 @@ pub(crate) enum Destination {
     Conference(String),
     /// The phones of an account.
     Account(CallParty),
+    /// The waiting line of a duty desk.
+    Queue(CallParty),
 }
 
 impl Destination {
@@ -31,7 +33,7 @@ impl Destination {
     pub fn party(&self) -> CallParty {
         match self {
             Destination::Conference(number) => CallParty::new(number, ""),
-            Destination::Account(party) => party.clone(),
+            Destination::Account(party) | Destination::Queue(party) => party.clone(),
         }
     }
 
@@ -39,6 +41,7 @@ impl Destination {
     pub fn dialler(&self) -> Dialler {
         match self {
             Destination::Conference(number) => Dialler::Conference(number.clone()),
+            Destination::Queue(party) => Dialler::Account(party.number.clone()),
             Destination::Account(party) => Dialler::Account(party.number.clone()),
         }
     }
@@ -46,7 +49,7 @@ impl Destination {
     /// What to send INVITEs to; all are rung at once. Empty: nobody is there now.
     pub fn reaches(&self, shared: &Shared) -> Vec<Reach> {
         match self {
-            Destination::Conference(_) => Vec::new(),
+            Destination::Conference(_) | Destination::Queue(_) => Vec::new(),
             Destination::Account(party) => shared.accounts.reaches(&shared.ctx.sip, &party.number),
         }
     }
@@ -57,6 +60,11 @@ pub(crate) fn route(shared: &Shared, from: &Dialler, number: &str) -> Result<Des
     // A conference does not call itself or another one.
     if !matches!(from, Dialler::Conference(_)) && shared.ctx.rooms.exists(number) {
         return Ok(Destination::Conference(number.to_owned()));
+    }
+    if !matches!(from, Dialler::Guest | Dialler::Conference(_))
+        && let Some(rule) = shared.ctx.credentials.queue(number)
+    {
+        return Ok(Destination::Queue(CallParty::new(number, rule.name)));
     }
     match from {
         Dialler::Guest => Err(Reason::UnknownNumber),
@@ -69,7 +77,7 @@ pub(crate) fn route(shared: &Shared, from: &Dialler, number: &str) -> Result<Des
 /// As [`route`] for somebody whose phones are to be rung: forwards, transfers, calls of the hall. A conference is none.
 pub(crate) fn ringable(shared: &Shared, from: &Dialler, number: &str) -> Result<Destination, Reason> {
     match route(shared, from, number)? {
-        Destination::Conference(_) => Err(Reason::UnknownNumber),
+        Destination::Conference(_) | Destination::Queue(_) => Err(Reason::UnknownNumber),
         destination => Ok(destination),
     }
 }

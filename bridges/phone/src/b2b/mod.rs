@@ -3,15 +3,19 @@
 //!
 //! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
 //! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
+//! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
 
 mod board;
 mod pickup;
+mod queue;
 mod relay;
 mod replaces;
 pub(crate) mod ring;
 mod sdp;
 mod standing;
 mod transfer;
+mod voice;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +39,8 @@ use crate::session_timer::{MIN_SE, SessionTimer};
 
 pub(crate) use board::Board;
 pub(crate) use pickup::wish;
+pub(crate) use queue::Queues;
+pub use voice::Language;
 
 /// Forwards that one call follows; more is a loop.
 const MOST_HOPS: usize = 5;
@@ -81,7 +87,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place)
     let entry = shared.log.begin(id, CallDirection::Between, incoming.caller.clone(), incoming.to.party());
     let (caller, number) = (incoming.caller.number.clone(), incoming.to.party().number);
     tracing::info!(caller, number, call_id = incoming.request.call_id().unwrap_or(""), "a phone calls a phone");
-    let over = run(&shared, incoming, &entry, place).await;
+    let over = match &incoming.to {
+        Destination::Queue(_) => waiting::run(&shared, incoming, &entry, place).await,
+        _ => run(&shared, incoming, &entry, place).await,
+    };
     if over.code != "ended" {
         tracing::info!(caller, number, code = over.code, why = %over.words.en, "a call between phones ended");
     }
@@ -367,7 +376,7 @@ impl Calling<'_> {
                     self.progress(call, branch, code, &response).await;
                 }
                 Ringing::Failed(why) => return Ok(Err(why)),
-                Ringing::Answered { call, response } => {
+                Ringing::Answered { call, response, .. } => {
                     let described = match Described::read(&response.body) {
                         Ok(described) => described,
                         Err(refusal) => {

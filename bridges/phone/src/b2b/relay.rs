@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use media_core::g711;
-use media_core::rtp::{RtpPacket, is_rtcp};
+use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::{Batch, BatchSender, RtpPair};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -25,6 +26,9 @@ const MOVE_AFTER: Duration = Duration::from_secs(1);
 /// Batches taken at one wake-up, so that a flood on one leg does not starve the other.
 const BATCHES: usize = 4;
 const COMFORT_NOISE: u8 = 13;
+/// A packet of what we play.
+const VOICE_BYTES: usize = 160;
+const VOICE_EVERY: Duration = Duration::from_millis(20);
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
 struct Scratch {
@@ -85,7 +89,19 @@ pub(crate) struct Heard {
     pub sent: u64,
 }
 
+/// What a phone hears of us instead of the other one, as A-law at 8 kHz.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Play {
+    pub first: Bytes,
+    /// After it, again and again; empty: no more.
+    pub then: Bytes,
+    /// The phone wants mu-law.
+    pub mu: bool,
+}
+
 enum Order {
+    /// None ends it.
+    Play(usize, Option<Play>),
     /// Whether a source other than the described one may be learned from now on.
     Describe(usize, End, bool),
 }
@@ -111,7 +127,7 @@ impl Relay {
         let now = Instant::now();
         let nothing = Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0 };
         let (tell, heard) = watch::channel([nothing; 2]);
-        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), metrics };
+        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics };
         let task = tokio::spawn(work.run(queue, tell));
         Relay { orders, heard, task, ports }
     }
@@ -130,6 +146,11 @@ impl Relay {
     /// This phone described itself, and was told of no address of ours yet: what comes from elsewhere than it said is not from it.
     pub async fn expect(&self, side: usize, end: End) {
         let _ = self.orders.send(Order::Describe(side, end, false)).await;
+    }
+
+    /// Lets a phone hear something of ours; none ends it.
+    pub async fn play(&self, side: usize, play: Option<Play>) {
+        let _ = self.orders.send(Order::Play(side, play)).await;
     }
 
     pub fn heard(&self) -> [Heard; 2] {
@@ -221,8 +242,55 @@ impl Leg {
     }
 }
 
+/// What is being played to a phone.
+struct Voice {
+    play: Play,
+    at: usize,
+    header: RtpHeader,
+    due: tokio::time::Instant,
+}
+
+impl Voice {
+    fn new(play: Play) -> Voice {
+        let header = RtpHeader {
+            marker: true,
+            payload_type: if play.mu { 0 } else { 8 },
+            sequence: rand::random::<u16>() >> 1,
+            timestamp: rand::random(),
+            ssrc: rand::random(),
+        };
+        Voice { play, at: 0, header, due: tokio::time::Instant::now() }
+    }
+
+    /// The next packet of 20 ms; none at the end.
+    fn packet(&mut self) -> Option<Vec<u8>> {
+        if self.at >= self.play.first.len() {
+            if self.play.then.is_empty() {
+                return None;
+            }
+            self.play.first = self.play.then.clone();
+            self.at = 0;
+        }
+        let until = self.play.first.len().min(self.at + VOICE_BYTES);
+        let mut payload = self.play.first.get(self.at..until)?.to_vec();
+        payload.resize(VOICE_BYTES, g711::silence(true));
+        if self.play.mu {
+            payload.iter_mut().for_each(|byte| *byte = LAWS[1][usize::from(*byte)]);
+        }
+        self.at = until;
+        let mut out = Vec::with_capacity(12 + VOICE_BYTES);
+        self.header.write(&mut out, &[&payload]);
+        self.header.marker = false;
+        self.header.sequence = self.header.sequence.wrapping_add(1);
+        self.header.timestamp = self.header.timestamp.wrapping_add(VOICE_BYTES as u32);
+        self.due += VOICE_EVERY;
+        Some(out)
+    }
+}
+
 struct Work {
     legs: [Leg; 2],
+    voices: [Option<Voice>; 2],
     metrics: Option<Metrics>,
 }
 
@@ -241,8 +309,18 @@ impl Work {
                         let _ = tell.send(self.heard());
                         Ok(())
                     }
+                    Some(Order::Play(side, play)) => {
+                        if let Some(voice) = self.voices.get_mut(side) {
+                            *voice = play.map(Voice::new);
+                        }
+                        Ok(())
+                    }
                     None => return,
                 },
+                side = voice_due(&self.voices) => {
+                    self.say(side);
+                    Ok(())
+                }
                 ready = a.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(0)),
                 ready = b.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(1)),
                 ready = a.pair.rtcp.readable() => ready.map(|()| self.pump_control(0)),
@@ -257,6 +335,20 @@ impl Work {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
+    }
+
+    /// Sends the next packet of what is played to a phone.
+    fn say(&mut self, side: usize) {
+        let (Some(leg), Some(slot)) = (self.legs.get_mut(side), self.voices.get_mut(side)) else { return };
+        let Some(data) = slot.as_mut().and_then(Voice::packet) else {
+            *slot = None;
+            return;
+        };
+        let Some(target) = leg.rtp_to().filter(|_| leg.end.is_some_and(|e| e.hears)) else { return };
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.sender.push_packet(target, &data);
+            leg.sent += scratch.sender.flush(leg.pair.rtp.socket()).sent as u64;
+        });
     }
 
     fn heard(&self) -> [Heard; 2] {
@@ -329,6 +421,18 @@ impl Work {
             }
             sender.flush(&to.pair.rtcp);
         });
+    }
+}
+
+/// Ends when the next packet of what is played is due; gives for whom.
+async fn voice_due(voices: &[Option<Voice>; 2]) -> usize {
+    let due = |side: usize| voices.get(side)?.as_ref().map(|v| (v.due, side));
+    match due(0).into_iter().chain(due(1)).min() {
+        Some((at, side)) => {
+            tokio::time::sleep_until(at).await;
+            side
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::reach::Reach;
 use crate::session_timer::MIN_SE;
 
 /// Contacts of one account that ring at once.
-const MOST_BRANCHES: usize = 8;
+pub(crate) const MOST_BRANCHES: usize = 8;
 
 /// Who is called, and by whom it shall look.
 pub(crate) struct Ring<'a> {
@@ -70,6 +70,7 @@ pub(crate) enum Ringing {
         response: Box<Response>,
     },
     Answered {
+        branch: usize,
         call: Box<Call>,
         response: Box<Response>,
     },
@@ -88,11 +89,17 @@ pub(crate) struct Fork {
 
 impl Fork {
     pub fn start(shared: &Arc<Shared>, ring: &Ring<'_>, sdp: &str) -> Fork {
+        Fork::start_all(shared, std::slice::from_ref(ring), sdp)
+    }
+
+    /// Several who are called at once; branches are numbered through. At most 8 contacts each.
+    pub fn start_all(shared: &Arc<Shared>, rings: &[Ring<'_>], sdp: &str) -> Fork {
         let (tell, told) = mpsc::channel(32);
         let taken = Arc::new(AtomicBool::new(false));
         let mut branches = JoinSet::new();
         let mut open = 0;
-        for reach in ring.reaches.iter().take(MOST_BRANCHES) {
+        let contacts = rings.iter().flat_map(|ring| ring.reaches.iter().take(MOST_BRANCHES).map(move |r| (ring, r)));
+        for (ring, reach) in contacts {
             let request = invite(shared, ring, reach, sdp);
             branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone(), taken.clone()));
             open += 1;
@@ -105,13 +112,13 @@ impl Fork {
         loop {
             let refused = match self.told.recv().await {
                 Some((branch, Told::Progress(code, response))) => return Ringing::Progress { branch, code, response },
-                Some((_, Told::Answered(answered))) => {
+                Some((branch, Told::Answered(answered))) => {
                     // The others are given up: their calls are dropped with their tasks, which cancels them. A 200 that
                     // crosses the CANCEL gets its ACK and a BYE from the endpoint.
                     self.taken_elsewhere();
                     self.branches.abort_all();
                     let (call, response) = *answered;
-                    return Ringing::Answered { call: Box::new(call), response: Box::new(response) };
+                    return Ringing::Answered { branch, call: Box::new(call), response: Box::new(response) };
                 }
                 Some((_, Told::Refused(refused))) => refused,
                 None => return Ringing::Failed(self.failure()),

@@ -100,6 +100,18 @@ impl Described {
         self.maps.iter().find(|m| is_voice(m)).map_or(8000, |m| m.clock_rate)
     }
 
+    /// The same with the laws and keys only: what we can speak ourselves. None without a law.
+    pub fn laws(&self) -> Option<Described> {
+        let mut out = self.clone();
+        out.maps.retain(|m| law(m).is_some() || m.encoding.eq_ignore_ascii_case("telephone-event"));
+        out.maps.iter().any(|m| law(m).is_some()).then_some(out)
+    }
+
+    /// The first law is mu-law.
+    pub fn prefers_mu(&self) -> bool {
+        self.maps.iter().find_map(law) == Some(PCMU)
+    }
+
     /// The same but for the address: nothing that the other phone needs to know.
     pub fn differs_in_place_only(&self, new: &Described) -> bool {
         self.maps == new.maps && self.direction == new.direction && self.ptime == new.ptime

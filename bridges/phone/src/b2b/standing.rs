@@ -167,6 +167,11 @@ impl<'a> Standing<'a> {
         standing
     }
 
+    /// The other phone learns how the one in `side` is described before anything else.
+    pub fn tell_first(&mut self, side: usize) {
+        self.tell(side);
+    }
+
     /// Enters the dialog with a phone into the switchboard.
     fn list(&self, side: usize) {
         if let Some(s) = self.sides.get(side)
@@ -342,7 +347,7 @@ impl<'a> Standing<'a> {
             }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
-            Some(Ringing::Answered { call, response }) => {
+            Some(Ringing::Answered { call, response, .. }) => {
                 let Ok(described) = Described::read(&response.body) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };

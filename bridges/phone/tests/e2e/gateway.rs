@@ -151,6 +151,9 @@ impl Rooms for TestRooms {
     }
 }
 
+/// The queues; each test adds its own.
+pub static QUEUES: Mutex<Vec<QueueRule>> = Mutex::new(Vec::new());
+
 /// Where calls to an account go, for the tests of forwards.
 pub static FORWARDS: Mutex<Vec<(&str, Forwards)>> = Mutex::new(Vec::new());
 
@@ -170,6 +173,10 @@ impl Credentials for Table {
 
     fn display_name(&self, _: AccountKind, user: &str) -> Option<String> {
         Some(format!("话机{user}"))
+    }
+
+    fn queues(&self) -> Vec<QueueRule> {
+        QUEUES.lock().unwrap().clone()
     }
 
     fn pick_up_together(&self, one: &str, other: &str) -> bool {
