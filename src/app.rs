@@ -84,6 +84,8 @@ pub struct App {
     pub priorities: dashmap::DashMap<String, u8>,
     pub confirmations: Confirmations,
     pub shutdown: CancellationToken,
+    /// RTP ports of cameras and phones.
+    pub ports: PortPool,
     sip: sip::Sip,
 }
 
@@ -168,6 +170,16 @@ impl App {
         peer: SocketAddr,
     ) -> Result<sip::Pipe, sip::SipError> {
         self.sip.attach(transport, local, peer).await
+    }
+
+    /// Who is shut out of the SIP ports.
+    pub fn sip_guard(&self) -> &sip::Guard {
+        self.sip.guard()
+    }
+
+    /// What is in the tables of the SIP room: client and server transactions, calls, flows.
+    pub fn sip_tables(&self) -> [u64; 4] {
+        self.sip.stats().tables.each_ref().map(sip::stats::Gauge::get)
     }
 
     /// SIP counters for the metrics.
@@ -286,6 +298,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         priorities,
         confirmations: Confirmations::default(),
         shutdown: shutdown.clone(),
+        ports: ports.clone(),
         sip: service.1,
     });
 
@@ -370,6 +383,7 @@ async fn bind_sip(
         advertised: settings::optional_address(&settings.sip.announced).ok().flatten(),
         user_agent: concat!("Skybridge/", env!("CARGO_PKG_VERSION")).to_owned(),
         large_over_tcp: settings.sip.large_over_tcp,
+        guard: settings.sip.guard.config(),
         ..sip::ServiceConfig::default()
     };
     let (mut service, sip) = sip::Service::bind(config).await.map_err(because("sip.udp, sip.tcp, sip.tls"))?;

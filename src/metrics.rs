@@ -26,6 +26,8 @@ pub struct Metrics {
     pub positions_written: IntCounter,
     pub positions_unwritten: IntCounter,
     sip: IntCounterVec,
+    sip_tables: IntGaugeVec,
+    ports: IntGaugeVec,
     browser: IntCounterVec,
     /// Uploads of devices by outcome.
     pub uploads: IntCounterVec,
@@ -107,6 +109,8 @@ impl Metrics {
             positions_written: counter(r, "skybridge_positions_written_total", "Points of tracks written")?,
             positions_unwritten: counter(r, "skybridge_positions_unwritten_total", "Points that the database refused")?,
             sip,
+            sip_tables: gauges(r, "skybridge_sip_tables", "What is in the tables of the SIP room now", "kind")?,
+            ports: gauges(r, "skybridge_media_ports", "RTP ports by state", "state")?,
             browser,
             registry,
         })
@@ -181,6 +185,14 @@ impl Metrics {
             raise(&self.transcoded.with_label_values(&[kind]), read(count));
         }
         self.transcode_seconds.inc_by((read(&made.micros) as f64 / 1e6 - self.transcode_seconds.get()).max(0.0));
+        let tables = ["client_transactions", "server_transactions", "calls", "flows"];
+        for (kind, value) in tables.into_iter().zip(app.sip_tables()) {
+            self.sip_tables.with_label_values(&[kind]).set(value as i64);
+        }
+        let ports = app.ports.stats();
+        for (state, count) in [("used", ports.used), ("resting", ports.resting), ("total", ports.total)] {
+            self.ports.with_label_values(&[state]).set(count as i64);
+        }
         for sample in app.sip_counts() {
             let labels = [sample.name, sample.direction, sample.label.as_str()];
             raise(&self.sip.with_label_values(&labels), sample.value);

@@ -97,6 +97,52 @@ pub struct Sip {
     /// Requests above the link's MTU go over TCP where the peer takes it.
     pub large_over_tcp: bool,
     pub satellite: Satellite,
+    pub guard: Guard,
+}
+
+/// Who is shut out for a time. Times in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    pub enabled: bool,
+    pub offences: u32,
+    pub window: u32,
+    pub ban: u32,
+    pub max_ban: u32,
+    pub allow: Vec<String>,
+    pub agents: Vec<String>,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        let own = sip::GuardConfig::default();
+        let seconds = |d: std::time::Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
+        Guard {
+            enabled: own.enabled,
+            offences: own.offences,
+            window: seconds(own.window),
+            ban: seconds(own.ban),
+            max_ban: seconds(own.max_ban),
+            allow: vec!["127.0.0.1".into(), "::1".into()],
+            agents: own.agents,
+        }
+    }
+}
+
+impl Guard {
+    /// As the SIP room takes it.
+    pub fn config(&self) -> sip::GuardConfig {
+        let seconds = |s: u32| std::time::Duration::from_secs(u64::from(s));
+        sip::GuardConfig {
+            enabled: self.enabled,
+            offences: self.offences,
+            window: seconds(self.window),
+            ban: seconds(self.ban),
+            max_ban: seconds(self.max_ban),
+            allow: self.allow.iter().filter_map(|n| n.parse().ok()).collect(),
+            agents: self.agents.iter().map(|a| a.to_ascii_lowercase()).collect(),
+        }
+    }
 }
 
 /// The link profile of peers behind a satellite, and who they are.
@@ -136,6 +182,7 @@ impl Default for Sip {
             websocket_origins: Vec::new(),
             large_over_tcp: true,
             satellite: Satellite::default(),
+            guard: Guard::default(),
         }
     }
 }
@@ -390,6 +437,7 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
         wrong("sip.udp", "no SIP address to listen on: no camera or phone could register".into());
     }
     check_sip(&s.sip, &mut wrong);
+    check_guard(&s.sip.guard, &mut wrong);
     if s.media.browser.is_empty() {
         wrong("media.browser", "no address for browser media: no picture could be shown".into());
     }
@@ -537,6 +585,33 @@ fn check_sip(s: &Sip, wrong: &mut dyn FnMut(&str, String)) {
     }
 }
 
+fn check_guard(guard: &Guard, wrong: &mut dyn FnMut(&str, String)) {
+    if !(2..=10_000).contains(&guard.offences) {
+        wrong("sip.guard.offences", format!("{} is not between 2 and 10000", guard.offences));
+    }
+    if !(10..=86_400).contains(&guard.window) {
+        wrong("sip.guard.window", format!("{} is not between 10 and 86400", guard.window));
+    }
+    if guard.ban == 0 || guard.ban > guard.max_ban {
+        wrong("sip.guard.ban", format!("{} is not between 1 and sip.guard.max_ban", guard.ban));
+    }
+    if guard.max_ban > 30 * 86_400 {
+        wrong("sip.guard.max_ban", format!("{} is more than 30 days", guard.max_ban));
+    }
+    for network in &guard.allow {
+        if let Err(what) = network.parse::<sip::Network>() {
+            wrong("sip.guard.allow", format!("{network:?}: {what}"));
+        }
+    }
+    if guard.allow.len() > 256 {
+        wrong("sip.guard.allow", format!("{} networks are more than 256", guard.allow.len()));
+    }
+    // A short word would be in the name of many a phone.
+    if guard.agents.len() > 100 || guard.agents.iter().any(|a| !(4..=64).contains(&a.len())) {
+        wrong("sip.guard.agents", "up to 100 words of 4 to 64 letters".to_owned());
+    }
+}
+
 /// Keys that refer to a secret.
 fn secret_references(s: &Settings) -> Vec<(&'static str, &str)> {
     let site = s.gb28181.site_password.as_deref().unwrap_or_default();
@@ -594,6 +669,15 @@ mod tests {
         let profile = load(good, "c.toml", &[]).unwrap().sip.satellite.profile();
         assert_eq!((profile.t1.as_millis(), profile.mtu), (2_000, 1_200));
         assert_eq!(Satellite::default().profile(), sip::LinkProfile::SATELLITE);
+    }
+
+    #[test]
+    fn mistakes_of_the_guard() {
+        let text = "[sip.guard]\noffences = 1\nwindow = 1\nban = 900\nmax_ban = 600\nallow = [\"10.0.0.0/8\", \"x\"]\nagents = [\"a\"]\n";
+        let keys: Vec<String> = load(text, "c.toml", &[]).unwrap_err().into_iter().map(|p| p.key).collect();
+        let wanted = ["offences", "window", "ban", "allow", "agents"].map(|k| format!("sip.guard.{k}"));
+        assert_eq!(keys, wanted);
+        assert_eq!(Guard::default().config(), sip::GuardConfig::default());
     }
 
     #[test]

@@ -20,6 +20,21 @@ impl Counter {
     }
 }
 
+/// One value that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value as u64, Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// What the SIP room counts since its start. Plain atomics: reading never waits. [`Stats::snapshot`] gives all of
 /// them by name.
 #[derive(Debug)]
@@ -48,6 +63,8 @@ pub struct Stats {
     pub send_errors: Counter,
     /// Responses and ACKs that belong to nothing.
     pub strays: Counter,
+    /// What is in the tables now: client and server transactions, calls, flows.
+    pub tables: [Gauge; 4],
     /// Orders of the program lost because the service's queue was full. Should stay 0.
     pub commands_lost: Counter,
 }
@@ -85,6 +102,7 @@ impl Default for Stats {
             dropped_flows: Counter::default(),
             send_errors: Counter::default(),
             strays: Counter::default(),
+            tables: Default::default(),
             commands_lost: Counter::default(),
         }
     }

@@ -3,6 +3,7 @@
 mod accounts;
 mod alarms;
 mod auth;
+mod bans;
 mod calls;
 mod captures;
 mod channels;
@@ -163,6 +164,8 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(queues::sign))
         .routes(routes!(queues::groups))
         .routes(routes!(queues::put_group, queues::delete_group))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
         .routes(routes!(calls::list))
         .routes(routes!(calls::live))
         .routes(routes!(calls::hang_up))

@@ -14,6 +14,12 @@ impl Timestamp {
         Timestamp(jiff::Timestamp::now().as_millisecond())
     }
 
+    /// The hour of the machine's own clock, 0 to 23.
+    pub fn local_hour(self) -> u32 {
+        let zoned = jiff::Timestamp::from_millisecond(self.0).map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+        zoned.map_or(0, |at| u32::from(at.hour().unsigned_abs()))
+    }
+
     pub fn plus_seconds(self, seconds: u32) -> Self {
         Timestamp(self.0.saturating_add(i64::from(seconds) * 1000))
     }

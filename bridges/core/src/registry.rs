@@ -94,6 +94,13 @@ impl Registry {
         (online, self.0.devices.len())
     }
 
+    /// Whether a device that is on line has this address.
+    pub fn any_at(&self, ip: std::net::IpAddr) -> bool {
+        let (plain, written) = (format!("{ip}:"), std::net::SocketAddr::new(ip, 0).to_string());
+        let written = written.trim_end_matches('0');
+        self.0.devices.iter().any(|d| d.online && (d.address.starts_with(&plain) || d.address.starts_with(written)))
+    }
+
     /// All devices, ordered by id.
     pub fn all(&self) -> Vec<Arc<Device>> {
         let mut all: Vec<Arc<Device>> = self.0.devices.iter().map(|d| d.clone()).collect();

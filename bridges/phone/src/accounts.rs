@@ -9,14 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge_core::{
-    AccountKind, BridgeContext, Channel, ChannelId, ChannelKind, Credentials, Device, DeviceId, DeviceKind, Secret,
-    TICKET, Text, Timestamp,
+    AccountKind, BridgeContext, Channel, ChannelId, ChannelKind, Device, DeviceId, DeviceKind, Secret, TICKET, Text,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sip::auth::{Algorithm, claimed_user};
 use sip::{
-    AuthResult, Binding, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Request, Response, Target,
-    Transport,
+    AuthResult, Binding, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Offence, Request,
+    Response, Target, Transport,
 };
 
 use crate::NAME;
@@ -127,18 +127,46 @@ impl Accounts {
         (ticket_of(&claimed).unwrap_or(&claimed) == user).then_some(claimed)
     }
 
-    /// Checks the digest of a request by the secret of `user`, an account or a ticket.
-    fn verify(&self, credentials: &dyn Credentials, user: &str, request: &Request) -> Result<(), Response> {
-        let secret = credentials.secret(AccountKind::Phone, user);
+    /// Checks the digest of a request for the account `user`, and tells the guard of mistakes. Gives back by whose secret it was
+    /// proved: the account, or a ticket of it.
+    fn verify(&self, ctx: &BridgeContext, user: &str, request: &Request, flow: &Flow) -> Result<String, Response> {
+        let (guard, now, ip) = (ctx.sip.guard(), Instant::now(), flow.peer.ip());
+        let Some(prover) = Self::prover(user, request) else {
+            guard.offence(now, ip, Some(user), Offence::WrongPassword);
+            return Err(request.respond(403));
+        };
+        // A ban of calls to outside is no matter of the digest.
+        if guard.refuses(now, ip, user).is_some_and(|o| o != Offence::Fraud) && !self.registered_from(user, flow) {
+            return Err(request.respond(403));
+        }
+        let secret = ctx.credentials.secret(AccountKind::Phone, &prover);
+        // A ticket that is over is no attack: a page that was left open shows it.
+        let known_account = secret.is_some();
+        let lapsed = !known_account && prover != user;
         let server = self.server(secret.as_ref());
         let known = secret.map(|s| match s {
             Secret::Password(p) => sip::Secret::Password(p),
             Secret::Ha1(h) => sip::Secret::Ha1(Algorithm::Md5, h),
         });
         match server.verify(request, |_| known) {
-            AuthResult::Ok => Ok(()),
-            AuthResult::Challenge { stale } => Err(server.challenge_with(request, 401, stale)),
-            AuthResult::Denied => Err(request.respond(403)),
+            AuthResult::Ok => {
+                guard.proved(ip, user);
+                Ok(prover)
+            }
+            AuthResult::Challenge { stale } => {
+                // Unknown accounts are asked for their password as well: whoever tries many is noticed here.
+                if !known_account && !lapsed {
+                    guard.asked_unknown(now, ip, user);
+                }
+                Err(server.challenge_with(request, 401, stale))
+            }
+            AuthResult::Denied => {
+                let what = if known_account { Offence::WrongPassword } else { Offence::UnknownAccount };
+                if !lapsed {
+                    guard.offence(now, ip, Some(user), what);
+                }
+                Err(request.respond(403))
+            }
         }
     }
 
@@ -149,11 +177,13 @@ impl Accounts {
         else {
             return refused(400, "refused");
         };
-        let Some(prover) = Self::prover(&user, request) else { return refused(403, "denied") };
-        if let Err(response) = self.verify(&*ctx.credentials, &prover, request) {
-            let outcome = if response.code == 401 { "challenged" } else { "denied" };
-            return Registered { response, outcome };
-        }
+        let prover = match self.verify(ctx, &user, request, flow) {
+            Ok(prover) => prover,
+            Err(response) => {
+                let outcome = if response.code == 401 { "challenged" } else { "denied" };
+                return Registered { response, outcome };
+            }
+        };
         let now = Instant::now();
         let mut table = self.lock();
         match table.location.register(now, &user, request, flow) {
@@ -235,8 +265,7 @@ impl Accounts {
         if self.config.allow_guests && !known {
             return Ok(Who::Guest);
         }
-        let Some(prover) = Self::prover(&user, request) else { return Err(request.respond(403)) };
-        self.verify(&*ctx.credentials, &prover, request).map(|()| Who::Account(user))
+        self.verify(ctx, &user, request, flow).map(|_| Who::Account(user))
     }
 
     fn registered_from(&self, user: &str, flow: &Flow) -> bool {
@@ -278,6 +307,15 @@ impl Accounts {
             }));
         }
         out
+    }
+
+    /// Whether a contact that is registered sends from this address.
+    pub fn any_at(&self, ip: std::net::IpAddr) -> bool {
+        let (now, wall, ip) = (Instant::now(), Timestamp::now(), ip.to_canonical());
+        let table = self.lock();
+        let live = |b: &Binding| b.expires_at > now && b.received.ip().to_canonical() == ip;
+        let kept = |s: &Saved| s.expires_at > wall && s.received.ip().to_canonical() == ip;
+        table.location.iter().any(|(_, list)| list.iter().any(live)) || table.restored.values().flatten().any(kept)
     }
 
     /// Accounts that are registered now.

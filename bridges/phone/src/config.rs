@@ -51,6 +51,8 @@ pub struct Config {
     pub pickup_code: String,
     /// In which languages callers of a queue are spoken to, one after the other.
     pub prompts: Vec<Language>,
+    /// Patterns of calls that look like a stolen account.
+    pub fraud: crate::fraud::FraudConfig,
 }
 
 impl Default for Config {
@@ -74,6 +76,7 @@ impl Default for Config {
             pin_tries: 3,
             pickup_code: "*8".to_owned(),
             prompts: vec![Language::Zh, Language::En],
+            fraud: Default::default(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Config {
             "must be up to 8 of 0-9, * and #",
         );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
+        out.extend(self.fraud.problems());
         out
     }
 }

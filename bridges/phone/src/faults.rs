@@ -16,6 +16,8 @@ pub enum Reason {
     PinTimeout,
     Unauthorized,
     Limit,
+    CallRate,
+    AccountBlocked,
     NoMediaPort,
     MediaTimeout,
     CallFailed,
@@ -34,7 +36,7 @@ pub enum Reason {
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 26] = [
+pub const ALL: [Reason; 28] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -46,6 +48,8 @@ pub const ALL: [Reason; 26] = [
     Reason::PinTimeout,
     Reason::Unauthorized,
     Reason::Limit,
+    Reason::CallRate,
+    Reason::AccountBlocked,
     Reason::NoMediaPort,
     Reason::MediaTimeout,
     Reason::CallFailed,
@@ -98,7 +102,8 @@ impl Reason {
             Reason::UnknownNumber => 404,
             Reason::NoCodec => 488,
             Reason::BadOffer => 400,
-            Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
+            Reason::CallRate => 480,
+            Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
             Reason::Limit | Reason::Busy | Reason::QueueFull => 486,
             Reason::NotSupported => 501,
             Reason::NothingRings | Reason::QueueTimeout => 480,
@@ -202,6 +207,24 @@ impl Reason {
                 "The limit of calls is reached",
                 "结束其他通话，或调大 phone.max_calls",
                 "End other calls or raise phone.max_calls",
+            ),
+            Reason::CallRate => w(
+                "call_rate",
+                Whose::You,
+                true,
+                "该账号一分钟内呼叫次数过多",
+                "The account began too many calls within a minute",
+                "稍后再拨，或调大 phone.fraud.calls_per_minute",
+                "Call again later or raise phone.fraud.calls_per_minute",
+            ),
+            Reason::AccountBlocked => w(
+                "account_blocked",
+                Whose::You,
+                true,
+                "该账号因呼叫异常被暂停呼叫外线",
+                "The account's calls looked like fraud: it may not call outside for a time",
+                "管理员核实后在封禁列表中解除",
+                "An administrator checks it and lifts the ban",
             ),
             Reason::NoMediaPort => w(
                 "no_media_port",

@@ -13,6 +13,7 @@ use crate::faults::Reason;
 use crate::phone::Shared;
 use crate::route::{self, Destination, Dialler};
 use crate::session_timer::{MIN_SE, SessionTimer};
+use crate::watch;
 
 /// Serves one INVITE until its call has ended.
 pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: Request) {
@@ -44,7 +45,31 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
         let who = CallParty::new(user, &caller.name);
         return wish.carry_out(&shared, call, flow, request, who, place);
     }
-    let refusal = match route::route(&shared, &who, &number) {
+    let routed = route::route(&shared, &who, &number);
+    let watched = match &who {
+        Dialler::Account(user) => {
+            let outside = routed.as_ref().map_or(!number.starts_with(['*', '#']), |to| !to.is_inside());
+            watch::begin(&shared, user, &number, flow.peer.ip(), outside).map(Some)
+        }
+        _ => Ok(None),
+    };
+    if who == Dialler::Guest && routed.is_err() {
+        let guard = shared.ctx.sip.guard();
+        guard.offence(Instant::now(), flow.peer.ip(), None, sip::Offence::UnknownNumber);
+    }
+    // Dropped when the call is over.
+    let _watched = match watched {
+        Ok(watched) => watched,
+        Err(fault) => {
+            drop(place);
+            let (from, to) = (CallParty::new(&caller.number, &caller.name), CallParty::new(&number, ""));
+            let entry = shared.log.begin(format!("{:016x}", rand::random::<u64>()), CallDirection::In, from, to);
+            entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
+            let code = if fault.code == Reason::AccountBlocked.code() { 403 } else { 480 };
+            return reject(&shared, &call, &request, &fault, code);
+        }
+    };
+    let refusal = match routed {
         Ok(Destination::Conference(_)) => None,
         Ok(to) => {
             let caller = CallParty::new(&caller.number, &caller.name);

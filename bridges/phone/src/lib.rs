@@ -8,6 +8,7 @@
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
 //! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
+//! - `fraud`, `watch`: patterns of calls that look like a stolen account, and the alarms of the guard against scanners.
 //! - `b2b`: phone to phone, with forking, forwards and relayed sound.
 
 mod accounts;
@@ -16,6 +17,7 @@ mod call;
 mod claims;
 mod config;
 mod faults;
+mod fraud;
 mod inbound;
 mod leg;
 mod metrics;
@@ -30,11 +32,13 @@ mod reception;
 mod route;
 mod session_timer;
 mod view;
+mod watch;
 
 pub use b2b::Language;
 pub use claims::claims;
 pub use config::{Config, Digest};
 pub use faults::{ALL as FAULTS, Reason};
+pub use fraud::FraudConfig;
 pub use phone::Phone;
 
 /// As [`Phone::build`].

@@ -16,6 +16,10 @@ pub(crate) struct Metrics {
     pub lost: IntCounter,
     /// Packets that are no RTP of the call or come from elsewhere.
     pub bad_packets: IntCounter,
+    /// Addresses and accounts that are shut out now; bans, and messages dropped by them, since the start.
+    pub banned: IntGauge,
+    pub bans: IntCounter,
+    pub shut_out: IntCounter,
 }
 
 impl Metrics {
@@ -49,6 +53,9 @@ impl Metrics {
             packets_out: counter("skybridge_phone_rtp_packets_sent_total", "RTP packets to phones.")?,
             lost: counter("skybridge_phone_rtp_packets_lost_total", "RTP packets of phones that did not come.")?,
             bad_packets: counter("skybridge_phone_rtp_packets_bad_total", "Packets that are no RTP of their call.")?,
+            banned: gauge("skybridge_phone_banned", "Addresses and accounts that are shut out now.")?,
+            bans: counter("skybridge_phone_bans_total", "Bans of scanners, guessers and accounts.")?,
+            shut_out: counter("skybridge_phone_shut_out_total", "SIP messages dropped or refused by a ban.")?,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::faults::Reason;
 use crate::metrics::Metrics;
 use crate::route::Dialler;
+use crate::watch::{self, Watch};
 use crate::{NAME, inbound, outbound};
 
 /// The methods that a phone may use with us.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     /// Which call a dialog belongs to, and what rings where.
     pub board: crate::b2b::Board,
     pub queues: crate::b2b::Queues,
+    /// Who calls too much.
+    pub watch: Watch,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -57,6 +60,11 @@ impl Shared {
     pub fn busy(&self, account: &str) -> bool {
         let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         callers.contains_key(&format!("{NAME}:{account}"))
+    }
+
+    /// Whether anybody is registered at this address.
+    fn is_home(&self, ip: std::net::IpAddr) -> bool {
+        self.accounts.any_at(ip) || self.ctx.registry.any_at(ip)
     }
 
     fn calls(&self) -> usize {
@@ -107,6 +115,7 @@ impl Phone {
             .ok();
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
+            watch: Watch::new(config.fraud.clone()),
             ctx,
             config,
             metrics,
@@ -116,6 +125,8 @@ impl Phone {
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });
+        let home = Arc::downgrade(&shared);
+        shared.ctx.sip.guard().set_home(move |ip| home.upgrade().is_some_and(|s| s.is_home(ip)));
         Arc::new(Phone { shared, incoming: Mutex::new(Some(incoming)), running: AtomicBool::new(false) })
     }
 
@@ -137,6 +148,7 @@ impl Phone {
                 },
                 _ = second.tick() => {
                     shared.accounts.tick(&shared.ctx);
+                    watch::tick(shared);
                     if let Some(m) = &shared.metrics {
                         m.registered.set(shared.accounts.count() as i64);
                     }

@@ -37,6 +37,13 @@ impl Destination {
         }
     }
 
+    /// Whether it is in this hall: what is not is watched for patterns of fraud.
+    pub fn is_inside(&self) -> bool {
+        match self {
+            Destination::Conference(_) | Destination::Account(_) | Destination::Queue(_) => true,
+        }
+    }
+
     /// By whose rules calls go on from here: forwards and transfers of the one who was called.
     pub fn dialler(&self) -> Dialler {
         match self {

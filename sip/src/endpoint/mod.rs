@@ -162,6 +162,8 @@ pub struct Endpoint {
     out: VecDeque<Transmit>,
     events: VecDeque<Event>,
     stats: Arc<Stats>,
+    /// What came last was no SIP message, or none that can be answered.
+    malformed: bool,
 }
 
 impl Endpoint {
@@ -189,6 +191,7 @@ impl Endpoint {
             out: VecDeque::new(),
             events: VecDeque::new(),
             stats: Arc::default(),
+            malformed: false,
         }
     }
 
@@ -207,18 +210,22 @@ impl Endpoint {
         self.recv_bytes(now, flow, Bytes::copy_from_slice(data));
     }
 
-    /// As [`Endpoint::recv`] without a copy.
-    pub fn recv_bytes(&mut self, now: Instant, flow: &Flow, data: Bytes) {
+    /// As [`Endpoint::recv`] without a copy. False for what is no SIP message, or one that cannot be answered.
+    pub fn recv_bytes(&mut self, now: Instant, flow: &Flow, data: Bytes) -> bool {
         if prepass::leading_line_ends(&data) == data.len() {
-            return; // keepalive
+            return true; // keepalive
         }
         if !self.sources.allow(now, flow.peer.ip()) {
             self.stats.dropped_rate.inc();
-            return;
+            return true;
         }
+        self.malformed = false;
         let prepared = prepass::prepare(&data, flow.transport.is_framed());
         match parse::parse(&prepared) {
-            Err(_) => self.stats.parse_errors.inc(),
+            Err(_) => {
+                self.stats.parse_errors.inc();
+                self.malformed = true;
+            }
             Ok(parsed) => match parsed.message {
                 Message::Request(req) => {
                     self.stats.request(true, &req.method);
@@ -234,6 +241,7 @@ impl Endpoint {
                 }
             },
         }
+        !self.malformed
     }
 
     /// Lets time pass: fires every timer that is due.
@@ -383,6 +391,7 @@ impl Endpoint {
     fn on_request(&mut self, now: Instant, flow: &Flow, mut req: Request, faults: &[parse::Fault]) {
         let Some(mut via) = req.top_via() else {
             self.stats.invalid.inc();
+            self.malformed = true;
             return;
         };
         // RFC 3581, and received always: the answer goes to the source address in any case.
@@ -393,6 +402,7 @@ impl Endpoint {
         req.headers.replace_first("Via", &via.to_string());
         if !validate::answerable(&req) {
             self.stats.invalid.inc();
+            self.malformed = true;
             if req.method != Method::Ack
                 && ["From", "To", "Call-ID", "CSeq"].iter().any(|n| req.headers.get(n).is_some())
             {

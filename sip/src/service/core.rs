@@ -24,6 +24,7 @@ use crate::{
     endpoint::{ALLOW, CallEvent, CallId, Endpoint, Event, ReqId, TxId},
     error::SipError,
     flow::{Flow, FlowId, Target, Transport},
+    guard::Offence,
     message::{Request, Response},
     method::Method,
     prepass,
@@ -93,6 +94,12 @@ impl Core {
     pub fn tick(&mut self) {
         self.endpoint.tick(now());
         self.flush();
+        let (clients, servers, calls) = self.endpoint.load();
+        let [a, b, c, d] = &self.hub.shared.stats.tables;
+        a.set(clients);
+        b.set(servers);
+        c.set(calls);
+        d.set(self.ways.len());
     }
 
     pub fn shutdown(&mut self) {
@@ -111,8 +118,10 @@ impl Core {
                 // No flow for keepalives and for what cannot be SIP.
                 let start = prepass::leading_line_ends(&data);
                 if !data.get(start).is_some_and(u8::is_ascii_alphabetic) {
-                    if start < data.len() {
+                    // Up to four bytes that are no SIP are some phones' way to keep a NAT open.
+                    if data.len().saturating_sub(start) > 4 {
                         self.hub.shared.stats.parse_errors.inc();
+                        self.hub.shared.guard.offence(now(), peer.ip(), None, Offence::Malformed);
                     }
                     return;
                 }
@@ -120,7 +129,7 @@ impl Core {
                     if self.hub.shared.taps.any() {
                         self.hub.shared.taps.see(false, &flow, &data);
                     }
-                    self.endpoint.recv_bytes(now(), &flow, data);
+                    self.receive(&flow, data);
                 }
             }
             Input::Opened { flow, out, stop } => {
@@ -136,7 +145,11 @@ impl Core {
                     if self.hub.shared.taps.any() {
                         self.hub.shared.taps.see(false, &flow, &data);
                     }
-                    self.endpoint.recv_bytes(now(), &flow, data);
+                    if self.hub.shared.guard.drops(now(), flow.peer.ip()) {
+                        self.closed(flow.id);
+                    } else {
+                        self.receive(&flow, data);
+                    }
                 }
             }
             Input::Closed { flow } => self.closed(flow),
@@ -149,6 +162,22 @@ impl Core {
             }
         }
         self.flush();
+    }
+
+    fn receive(&mut self, flow: &Flow, data: Bytes) {
+        if !self.endpoint.recv_bytes(now(), flow, data) {
+            self.hub.shared.guard.offence(now(), flow.peer.ip(), None, Offence::Malformed);
+        }
+    }
+
+    /// A program that looks for open gateways and says its name: refused, and its address is shut out.
+    fn scans(&self, flow: &Flow, request: &Request) -> bool {
+        let guard = &self.hub.shared.guard;
+        let found = request.headers.get("User-Agent").is_some_and(|agent| guard.is_scanner(agent));
+        if found {
+            guard.offence(now(), flow.peer.ip(), None, Offence::Scanner);
+        }
+        found
     }
 
     /// From nine tenths of the queue of sockets on, until it has drained to three quarters, new requests are refused: what
@@ -428,6 +457,12 @@ impl Core {
             Event::WantsTcp { id, flow } => {
                 let tcp = self.tcp_instead(&flow);
                 self.endpoint.tcp_flow(now(), id, tcp.as_ref());
+            }
+            Event::Request { tx, flow, request } if self.scans(&flow, &request) => {
+                self.endpoint.respond(now(), tx, request.respond(403));
+            }
+            Event::Invite { call, flow, request } if self.scans(&flow, &request) => {
+                self.endpoint.reject(now(), call, 403, None);
             }
             Event::Request { tx, mut flow, request } => {
                 self.profile_of_account(&mut flow, &request);

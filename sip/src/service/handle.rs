@@ -201,6 +201,11 @@ impl Sip {
         (&l.udp, &l.tcp, &l.tls)
     }
 
+    /// Who is shut out: bridges report offences to it.
+    pub fn guard(&self) -> &Arc<crate::Guard> {
+        &self.shared.guard
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
@@ -218,6 +223,9 @@ impl Sip {
     ) -> Result<Pipe, SipError> {
         if local.ip().is_unspecified() {
             local.set_ip(super::net::kernel_address(peer).unwrap_or(local.ip()));
+        }
+        if self.shared.guard.drops(std::time::Instant::now(), peer.ip()) {
+            return Err(SipError::Overloaded("this address is shut out"));
         }
         let flow = Flow { id: self.shared.flow_id(), transport, local, peer, profile: Default::default() };
         self.ask(|reply| Order::Attach { flow, reply }).await

@@ -25,6 +25,7 @@ use crate::{
     endpoint::{Endpoint, EndpointConfig},
     error::SipError,
     flow::{Flow, FlowId, LinkProfile, Transport},
+    guard::{Guard, GuardConfig},
     limits::Limits,
     message::Request,
     stats::Stats,
@@ -48,6 +49,8 @@ pub struct ServiceConfig {
     /// Requests over UDP above the MTU of their link go over TCP where the peer takes it (RFC 3261 section 18.1.1): an
     /// address that refuses, or does not answer within 4*T1, gets them by UDP, for the next 10 min too.
     pub large_over_tcp: bool,
+    /// Who is shut out for a time.
+    pub guard: GuardConfig,
 }
 
 pub(crate) type Claim = (String, Box<dyn Fn(&Request, &Flow) -> bool + Send + Sync>, mpsc::Sender<Incoming>);
@@ -76,6 +79,7 @@ pub(crate) struct Shared {
     pub stats: Arc<Stats>,
     pub listening: Listening,
     pub taps: Arc<tap::Taps>,
+    pub guard: Arc<Guard>,
     next_flow: AtomicU64,
 }
 
@@ -155,6 +159,7 @@ impl Service {
             stats: endpoint.stats(),
             listening,
             taps: Arc::default(),
+            guard: Arc::new(Guard::new(config.guard.clone())),
             next_flow: AtomicU64::new(0),
         });
         let sip = Sip { shared: shared.clone() };

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Profiles, Shared};
 use crate::{
     flow::{Flow, FlowId, Transport},
+    guard::Offence,
     limits::Limits,
     stream::{Frame, Framer},
 };
@@ -101,6 +102,8 @@ pub(crate) async fn read_udp(hub: Hub, index: usize, socket: Arc<UdpSocket>) {
             read = socket.recv_from(&mut buffer) => read,
         };
         match read {
+            // Nothing of it is read.
+            Ok((_, peer)) if hub.shared.guard.drops(std::time::Instant::now(), peer.ip()) => {}
             Ok((n, peer)) => {
                 let data = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
                 if hub.inputs.send(Input::Datagram { socket: index, peer, data }).await.is_err() {
@@ -168,6 +171,9 @@ pub(crate) async fn accept(hub: Hub, listener: TcpListener, tls: Option<TlsAccep
                 continue;
             }
         };
+        if hub.shared.guard.drops(std::time::Instant::now(), peer.ip()) {
+            continue;
+        }
         let own = stream.local_addr().ok().or(local).unwrap_or(peer);
         let (hub, tls, handshakes, sources) = (hub.clone(), tls.clone(), handshakes.clone(), sources.clone());
         let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
@@ -293,6 +299,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                         Ok(None) => break,
                         Err(e) => {
                             hub.shared.stats.parse_errors.inc();
+                            if let Some(peer) = hub.shared.flows.get(&flow).map(|f| f.peer) {
+                                hub.shared.guard.offence(std::time::Instant::now(), peer.ip(), None, Offence::Malformed);
+                            }
                             tracing::warn!(flow = flow.0, error = %e, "SIP stream closed");
                             break 'open;
                         }

@@ -214,6 +214,8 @@ pub struct Gateway {
     pub rooms: Arc<TestRooms>,
     pub bridge: Arc<dyn Bridge>,
     pub store: Arc<Memory>,
+    /// What was reported, once.
+    pub alarms: Option<mpsc::Receiver<AlarmReport>>,
     pub tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -240,10 +242,11 @@ impl Gateway {
         let rooms = Arc::new(TestRooms::new(&hub));
         let known = store.0.lock().unwrap().values().cloned().collect();
         let first = 32_000 + (port - 28_000) / 100 * 100;
+        let (reports, queues) = Reports::new();
         let ctx = BridgeContext {
             hub,
             registry: Registry::new(known, store.clone()),
-            reports: Reports::new().0,
+            reports,
             sip,
             ports: media_net::PortPool::new([127, 0, 0, 1].into(), first..=first + 98, Duration::from_secs(1)),
             media_address: None,
@@ -263,7 +266,7 @@ impl Gateway {
             sip_stop.cancel();
             service.await.unwrap().unwrap();
         })];
-        Gateway { port, ctx, rooms, bridge, store, tasks }
+        Gateway { port, ctx, rooms, bridge, store, alarms: Some(queues.alarms), tasks }
     }
 
     pub fn online(&self, user: &str) -> bool {

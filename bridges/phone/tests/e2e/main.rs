@@ -11,6 +11,7 @@ mod calls;
 mod desk;
 mod features;
 mod gateway;
+mod guard;
 mod raw;
 mod signal;
 mod signalling;

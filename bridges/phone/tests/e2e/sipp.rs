@@ -73,7 +73,7 @@ fn step(step: Step) -> String {
     }
 }
 
-const REGISTER: &str = r#"<scenario name="register"><send retrans="500"><![CDATA[
+pub const REGISTER: &str = r#"<scenario name="register"><send retrans="500"><![CDATA[
 REGISTER sip:[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 From: <sip:USER@[remote_ip]>;tag=[call_number]
@@ -99,6 +99,30 @@ Expires: 300
 Content-Length: 0
 
 ]]></send><recv response="200"/></scenario>"#;
+
+/// Runs a caller's scenario so many times, one after the other, from an address of its own; whether each went as written.
+pub async fn once(from: &str, port: u16, gateway: u16, xml: &str, times: u32) -> bool {
+    let dir = std::env::temp_dir().join(format!("skybridge-sipp-{}-{from}-{port}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("once.xml");
+    std::fs::write(&file, format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n{xml}")).unwrap();
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let mut command = Command::new("sipp");
+    command
+        .arg(format!("127.0.0.1:{gateway}"))
+        .args(["-i", from, "-p", &port.to_string(), "-m", &times.to_string(), "-l", "1", "-nostdin", "-trace_err"])
+        .args(["-recv_timeout", "1500", "-timeout", "20s", "-timeout_error", "-max_retrans", "2", "-sf"])
+        .arg(&file)
+        .current_dir(&dir)
+        .env("TERM", "dumb")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    let status = tokio::task::spawn_blocking(move || command.status()).await.unwrap().unwrap();
+    let _ = std::fs::remove_dir_all(&dir);
+    status.success()
+}
 
 pub struct Sipp {
     child: Child,
