@@ -72,10 +72,10 @@ test('live calls, release, missed calls, call back and forwards on the desk', { 
   await browser.at('calls-missed').click();
   await shows(browser, '[data-testid="calls"] tr:has-text("8001"):has-text("8003")');
   await until('the badge is gone', async () => (await browser.at('missed-badge').count()) === 0, 5);
-  await browser.page.reload();
-  await shows(browser, '[data-testid="calls"] tr:has-text("8003")');
   await browser.at('nav-watch').click();
-  await wait(700);
+  await browser.page.reload();
+  await shows(browser, '[data-testid="connection"][data-state="open"]');
+  await wait(1_200);
   assert.equal(await browser.at('missed-badge').count(), 0, 'also after a reload');
 
   // Called back: into the one conference there is, since this account has no telephone.

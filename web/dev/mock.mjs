@@ -44,6 +44,7 @@ function route(method, p, q, body, who) {
     const x = d.devices.find((y) => y.id === b);
     if (!x) return fail(404, 'no_such_device', 'you', '没有这台设备。', 'There is no such device.');
     if (m === 'DELETE') { d.devices.splice(d.devices.indexOf(x), 1); emit('device_removed', { id: b }); return none; }
+    if (c === 'facts') return items([]);
     return c ? { status: 202, body: {} } : ok(x);
   }
   if (a === 'channels') return none;

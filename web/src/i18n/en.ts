@@ -728,7 +728,7 @@ export const en: Record<Key, string> = {
   'desk.call.into': 'Call {n} into the conference “{name}”',
   'desk.via': 'Call',
   'desk.via.own': 'with my phone {n}',
-  'desk.via.conference': 'into the conference “{name}”',
+  'desk.via.conference': 'into “{name}”',
   'desk.via.none': 'No way to call: switch my phone on, or choose a conference',
   'desk.notAllowed': 'Calling needs an operator account',
   'desk.dialling': 'Calling {n}; it joins the conference “{name}” when it answers',

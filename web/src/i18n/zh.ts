@@ -727,7 +727,7 @@ export const zh = {
   'desk.call.into': '呼叫 {n} 并接入会商“{name}”',
   'desk.via': '呼叫方式',
   'desk.via.own': '用我的电话 {n}',
-  'desk.via.conference': '呼入会商“{name}”',
+  'desk.via.conference': '呼入“{name}”',
   'desk.via.none': '没有可用的呼叫方式：请接通我的电话，或选择一个会商',
   'desk.notAllowed': '呼叫需要操作员账号',
   'desk.dialling': '正在呼叫 {n}，接通后进入会商“{name}”',
