@@ -1,6 +1,6 @@
 // The typed client. One function a call; paths only here.
 import type {
-  Alarm, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
+  Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
   Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, Page, Phone, Picture, Plan, Playback, Quality, Recording, Role,
   Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Trace, Wall, Whose,
@@ -217,6 +217,8 @@ export const api = {
   ownPhone: () => json<{ phone: string | null; name: string }>('softphone'),
   phoneTicket: () => json<PhoneTicket>('softphone', { method: 'POST' }),
   insertCall: (id: string, p: { conference: string | null; dial: string | null }) => json<{ conference: string }>(`calls/${seg(id)}/insert`, { method: 'POST', json: p }),
+  bans: () => json<Items<Ban>>('bans'),
+  liftBan: (b: Pick<Ban, 'address' | 'account'>) => none(`bans${query({ address: b.address, account: b.account })}`, { method: 'DELETE' }),
   trunks: () => json<Items<Trunk>>('trunks'),
   pickupGroups: () => json<Items<PickupGroup>>('pickup-groups'),
   putPickupGroup: (name: string, members: readonly string[]) => none(`pickup-groups/${seg(name)}`, { method: 'PUT', json: { members } }),

@@ -59,7 +59,9 @@ export interface WallTile { n: number; program: string; source: string | null; s
 export type Quality = 'auto' | 'main' | 'sub';
 export interface Wall { id: string; name: string; layout: Layout; tiles: WallTile[]; by: string | null; can_undo: boolean }
 
-export type MemberState = 'calling' | 'ringing' | 'connected' | 'held' | 'leaving';
+export type MemberState = 'calling' | 'ringing' | 'connected' | 'held' | 'leaving' | 'returning';
+/** The picture of a SIP terminal with video. */
+export interface MemberPicture { state: 'none' | 'waiting' | 'live' | 'muted' | 'frozen'; sees: string | null; fault: Fault | null }
 export type Link = 'lan' | 'cellular' | 'vsat' | 'tiantong';
 export interface Member {
   id: string; kind: 'browser' | 'phone' | 'channel'; name: string; state: MemberState; muted: boolean; muted_by: 'member' | 'operator' | null; volume_db: number;
@@ -67,6 +69,7 @@ export interface Member {
   joined_at: string | null; fault: Fault | null; loss_percent: number; jitter_ms: number;
   /** Of a camera: its loudspeaker, when it is switched on. */
   loudspeaker?: Loudspeaker | null;
+  picture?: MemberPicture | null;
 }
 export type VoiceState = 'waiting' | 'calling' | 'on_air' | 'failed' | 'ended';
 export type SpeakerWish = 'device' | 'half' | 'full';
@@ -122,6 +125,8 @@ export interface Trunk extends Text {
   name: string; state: 'up' | 'down' | 'connecting'; registering: boolean; registered: boolean; since: string; server: string | null; rtt_ms: number | null;
   calls_in: number; calls_out: number; max_calls: number; max_calls_in: number; max_calls_out: number; last_error: ({ at: string } & Text) | null; servers: TrunkServer[];
 }
+/** Who is kept out of the SIP room for a while. */
+export interface Ban { address: string | null; account: string | null; reason: 'wrong_password' | 'unknown_account' | 'unknown_number' | 'malformed' | 'scanner' | 'fraud'; times: number; since: string; until: string | null; dropped: number }
 export interface PickupGroup { name: string; members: string[] }
 export type QueueOrder = 'all' | 'turn' | 'idle';
 export interface QueueSettings { name: string; members: string[]; order: QueueOrder; most_waiting: number; longest_wait: number; overflow: string | null; ring_time: number; wrap_up: number; announce_every: number }

@@ -58,6 +58,10 @@ export class SoftPhone {
       requestDelegate: { onReject: (r) => { if (!this.stopped && r.message.statusCode !== 401) this.hooks.lost(this.refusal(r)); } },
     });
   }
+  /** Registers anew: a line that is dead shows. */
+  async check() {
+    if (!this.stopped && this.registerer.state === RegistererState.Registered) await this.registerer.register().catch(() => { /* one is under way */ });
+  }
   private refusal(r: IncomingResponse): ApiError | null {
     const w = refusedWords(r.message.statusCode ?? 0, r.message.getHeader('reason'));
     return new ApiError(500, { code: 'register_refused', whose: 'us', retry: true, ...w });

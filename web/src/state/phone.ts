@@ -6,7 +6,7 @@ import { Backoff } from '../media/backoff';
 import type { SoftPhone } from '../media/softPhone';
 import { testHandle } from '../testHandle';
 import { connection } from './live';
-import { isOperator, session } from './session';
+import { farewells, isOperator, session } from './session';
 import { createStore } from './store';
 
 export type LineState = 'calling' | 'ringing' | 'connecting' | 'talking' | 'held' | 'ended';
@@ -156,7 +156,11 @@ session.subscribe(() => {
   if (who) void start();
 });
 connection.subscribe(() => {
-  if (connection.get().state === 'open' && signedIn && !engine && ['failed', 'none'].includes(ownPhone.get().status)) { halt(); void start(); }
+  if (connection.get().state !== 'open' || !signedIn) return;
+  // The gateway is back, or this computer has slept: what was connected may be dead without knowing it.
+  if (engine) void engine.check();
+  else if (['failed', 'none'].includes(ownPhone.get().status)) { halt(); void start(); }
 });
+farewells.add(async () => { const e = engine; run++; engine = null; await e?.stop(); });
 if (typeof window !== 'undefined') window.addEventListener('pagehide', () => { void engine?.stop(); });
 testHandle.setPhone(() => ({ status: ownPhone.get().status, lines: lines.get(), pcs: engine?.connections() ?? [] }));

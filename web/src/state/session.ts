@@ -56,7 +56,12 @@ function leave(expired: boolean) {
   stopLive();
   session.set((s) => ({ ...s, phase: 'out', account: null, since: Date.now(), expired }));
 }
+/** What must be ended in order while the sign-in still counts; waited for a moment. */
+export const farewells = new Set<() => Promise<void>>();
+const FAREWELL_MS = 1_500;
+
 export async function signOut() {
+  await Promise.race([Promise.allSettled([...farewells].map((f) => f())), new Promise((r) => setTimeout(r, FAREWELL_MS))]);
   try { await api.signOut(); } catch { /* the cookie ends by itself */ }
   leave(false);
 }

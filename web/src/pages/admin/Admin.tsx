@@ -2,13 +2,14 @@ import { useSpeech, type Key } from '../../i18n';
 import { go } from '../../route';
 import { Accounts } from './Accounts';
 import { Audit } from './Audit';
+import { Bans } from './Bans';
 import { Devices } from './Devices';
 import { Phones } from './Phones';
 import { Plans } from './Plans';
 import { SystemTab } from './SystemTab';
 import { Trunks } from './Trunks';
 
-const TABS = [['devices', 'admin.devices', Devices], ['phones', 'admin.phones', Phones], ['trunks', 'admin.trunks', Trunks], ['accounts', 'admin.accounts', Accounts], ['plans', 'admin.plans', Plans], ['audit', 'admin.audit', Audit], ['system', 'admin.system', SystemTab]] as const satisfies readonly (readonly [string, Key, () => React.ReactNode])[];
+const TABS = [['devices', 'admin.devices', Devices], ['phones', 'admin.phones', Phones], ['trunks', 'admin.trunks', Trunks], ['bans', 'admin.bans', Bans], ['accounts', 'admin.accounts', Accounts], ['plans', 'admin.plans', Plans], ['audit', 'admin.audit', Audit], ['system', 'admin.system', SystemTab]] as const satisfies readonly (readonly [string, Key, () => React.ReactNode])[];
 
 export default function Admin({ tab }: { tab: string }) {
   const { t } = useSpeech();

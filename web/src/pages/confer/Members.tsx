@@ -68,7 +68,7 @@ const Card = memo(function Card({ conference, m, canSteer, shown }: { conference
       </div>
       {m.kind === 'channel' && m.stream?.startsWith('gb28181:') && <Speaker conference={conference} m={m} canSteer={canSteer} />}
       <footer className="num">
-        {m.fault ? <span className="warn-text"><Icon name="warn" /> {pick(m.fault)}</span> : m.state === 'connected' || m.state === 'held' ? <Link_ m={m} /> : <span />}
+        {m.fault ?? m.picture?.fault ? <span className="warn-text"><Icon name="warn" /> {pick((m.fault ?? m.picture?.fault)!)}</span> : m.state === 'connected' || m.state === 'held' ? <Link_ m={m} /> : <span />}
         {m.has_video && m.stream && <Button look="quiet" icon="video" testId={`member-${m.id}-show`} pressed={shown} disabled={!canSteer} title={t('member.show')} aria-label={t('member.show')} onClick={() => { const c = conferences.get().get(conference); if (c) void showInConference(c, shown ? null : m.stream); }} />}
         <Button look="quiet" icon={m.kind === 'channel' ? 'close' : 'hangup'} testId={`member-${m.id}-remove`} disabled={!canSteer} title={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} aria-label={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} onClick={() => void act(api.removeMember(conference, m.id))} />
       </footer>
@@ -97,7 +97,8 @@ const whole = (s: number) => (s < 60 ? s : Math.floor(s / 60) * 60);
 function Link_({ m }: { m: Member }) {
   const { t, lang } = useSpeech();
   useNow();
-  const parts = [m.codec, m.loss_percent > 0.05 ? t('member.loss', { n: m.loss_percent.toFixed(1) }) : '', m.jitter_ms > 0 ? t('member.jitter', { n: Math.round(m.jitter_ms) }) : '', m.joined_at ? duration(whole(since(m.joined_at, serverNow())), lang) : ''].filter(Boolean);
+  const picture = m.picture && m.picture.state !== 'live' && m.picture.state !== 'none' ? t(`member.picture.${m.picture.state}`) : '';
+  const parts = [picture, m.codec, m.loss_percent > 0.05 ? t('member.loss', { n: m.loss_percent.toFixed(1) }) : '', m.jitter_ms > 0 ? t('member.jitter', { n: Math.round(m.jitter_ms) }) : '', m.joined_at ? duration(whole(since(m.joined_at, serverNow())), lang) : ''].filter(Boolean);
   return <span>{parts.join(' · ')}</span>;
 }
 
