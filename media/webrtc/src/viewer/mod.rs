@@ -4,7 +4,7 @@ pub mod feedback;
 mod rtcp;
 pub mod sdp;
 mod send;
-pub mod srtp;
+pub use media_secure::srtp;
 pub mod stamp;
 pub mod store;
 pub mod transport;

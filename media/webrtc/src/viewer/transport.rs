@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use dimpl::{Dtls, DtlsCertificate, Output};
 use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
+use media_secure::Profile;
 
 use super::sdp::Fingerprint;
-use super::srtp::{SrtcpReceiver, SrtpSender, server_keys};
+use super::srtp::{SrtcpReceiver, SrtpError, SrtpSender, server_keys};
 use crate::leg::CloseReason;
 
 /// Consent: a leg without a binding request for this long is dead (RFC 7675).
@@ -156,7 +157,8 @@ impl Transport {
                         events.push(TransportEvent::Closed(CloseReason::Fingerprint));
                         break;
                     }
-                    match server_keys(&material, profile) {
+                    let keys = Profile::of_dtls(profile).ok_or(SrtpError::Keys);
+                    match keys.and_then(|profile| server_keys(&material, profile)) {
                         Ok(keys) => {
                             self.connected = true;
                             events.push(TransportEvent::Keys(Box::new(keys), profile_name(profile)));
@@ -209,10 +211,5 @@ impl Transport {
 
 /// The profile's name in the IANA registry.
 pub fn profile_name(profile: dimpl::SrtpProfile) -> &'static str {
-    match profile {
-        dimpl::SrtpProfile::AEAD_AES_256_GCM => "AEAD_AES_256_GCM",
-        dimpl::SrtpProfile::AEAD_AES_128_GCM => "AEAD_AES_128_GCM",
-        dimpl::SrtpProfile::AES128_CM_SHA1_80 => "AES_CM_128_HMAC_SHA1_80",
-        _ => "unknown",
-    }
+    Profile::of_dtls(profile).map_or("unknown", Profile::name)
 }

@@ -1,11 +1,10 @@
-//! SRTP and SRTCP of a viewer leg (RFC 3711, RFC 7714), encrypting in place on aws-lc-rs.
-//!
-//! Sending: RTP and RTCP. Receiving: RTCP only, since a viewer sends no media.
+//! SRTP and SRTCP (RFC 3711, RFC 7714), encrypting in place on aws-lc-rs. Roll-over counters and windows of RTP: `stream`.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::{constant_time, hmac, iv::FixedLength};
-use dimpl::SrtpProfile;
+
+use crate::profile::Profile;
 
 const INDEX_MASK: u32 = 0x7FFF_FFFF;
 
@@ -20,17 +19,22 @@ pub enum SrtpError {
     Auth,
     #[error("replayed")]
     Replay,
-    #[error("SRTCP index exhausted")]
+    #[error("too many packets under one key")]
     Exhausted,
+    #[error("too many senders in one leg")]
+    Streams,
 }
 
 /// AES in counter mode over `data` with a 16-byte counter block.
-fn aes_ctr(key: &[u8], iv: [u8; 16], data: &mut [u8]) -> Result<(), SrtpError> {
-    let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
-    let key = UnboundCipherKey::new(algorithm, key).map_err(|_| SrtpError::Keys)?;
-    let key = EncryptingKey::ctr(key).map_err(|_| SrtpError::Keys)?;
+fn aes_ctr(key: &EncryptingKey, iv: [u8; 16], data: &mut [u8]) -> Result<(), SrtpError> {
     key.less_safe_encrypt(data, EncryptionContext::Iv128(FixedLength::from(iv))).map_err(|_| SrtpError::Keys)?;
     Ok(())
+}
+
+fn ctr_key(key: &[u8]) -> Result<EncryptingKey, SrtpError> {
+    let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
+    let key = UnboundCipherKey::new(algorithm, key).map_err(|_| SrtpError::Keys)?;
+    EncryptingKey::ctr(key).map_err(|_| SrtpError::Keys)
 }
 
 /// RFC 3711 4.3 with key derivation rate 0 (RFC 6188 for 256 bit keys; RFC 7714 11: 12-byte salts are filled with zeros).
@@ -39,26 +43,38 @@ fn derive(master: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Result<(), S
     iv.get_mut(..salt.len().min(14)).ok_or(SrtpError::Keys)?.copy_from_slice(&salt[..salt.len().min(14)]);
     iv[7] ^= label;
     out.fill(0);
-    aes_ctr(master, iv, out)
+    aes_ctr(&ctr_key(master)?, iv, out)
 }
 
 /// Session keys of one direction and one of RTP, RTCP.
 // The large variant is the one that every browser gets: a box would cost the path of each packet.
 #[allow(clippy::large_enum_variant)]
-enum Session {
-    Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: [u8; 16], salt: [u8; 14], auth: hmac::Key },
+pub(crate) enum Session {
+    Gcm {
+        key: LessSafeKey,
+        salt: [u8; 12],
+    },
+    /// `tag`: bytes of the authentication tag of RTP; that of RTCP is always 10 (RFC 3711 5.2, RFC 4568 6.2.2).
+    Cm {
+        key: EncryptingKey,
+        salt: [u8; 14],
+        auth: hmac::Key,
+        tag: usize,
+    },
 }
 
 impl Session {
-    fn new(profile: SrtpProfile, master: &[u8], salt: &[u8], rtcp: bool) -> Result<Self, SrtpError> {
+    pub(crate) fn new(profile: Profile, master: &[u8], salt: &[u8], rtcp: bool) -> Result<Self, SrtpError> {
         let base = if rtcp { 3 } else { 0 };
-        if profile == SrtpProfile::AES128_CM_SHA1_80 {
+        if master.len() != profile.key_len() || salt.len() != profile.salt_len() {
+            return Err(SrtpError::Keys);
+        }
+        if !profile.is_gcm() {
             let (mut key, mut s, mut auth) = ([0; 16], [0; 14], [0; 20]);
             derive(master, salt, base, &mut key)?;
             derive(master, salt, base + 1, &mut auth)?;
             derive(master, salt, base + 2, &mut s)?;
-            return Ok(Self::cm(key, s, &auth));
+            return Self::cm(&key, s, &auth, if profile == Profile::AesCm32 { 4 } else { 10 });
         }
         let mut key = [0; 32];
         let key = key.get_mut(..master.len()).ok_or(SrtpError::Keys)?;
@@ -74,8 +90,41 @@ impl Session {
         Ok(Session::Gcm { key: LessSafeKey::new(key), salt })
     }
 
-    fn cm(key: [u8; 16], salt: [u8; 14], auth: &[u8]) -> Self {
-        Session::Cm { key, salt, auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth) }
+    fn cm(key: &[u8], salt: [u8; 14], auth: &[u8], tag: usize) -> Result<Self, SrtpError> {
+        let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth);
+        Ok(Session::Cm { key: ctr_key(key)?, salt, auth, tag })
+    }
+
+    /// Opens the RTP packet with a header of `header` bytes whose roll-over counter is `roc`; `mki` bytes between payload and
+    /// tag are left out (RFC 3711 3.1; with GCM they stand behind the tag, RFC 7714 8.2). Gives the length of what is plain.
+    pub(crate) fn open_rtp(&self, b: &mut [u8], header: usize, roc: u32, mki: usize) -> Result<usize, SrtpError> {
+        if b.len() < header || header < 12 {
+            return Err(SrtpError::Short);
+        }
+        let (ssrc, seq) = (four(b, 8)?, [b[2], b[3]]);
+        let r = roc.to_be_bytes();
+        match self {
+            Session::Gcm { key, salt } => {
+                let end = b.len().checked_sub(mki).filter(|e| *e >= header + 16).ok_or(SrtpError::Short)?;
+                let nonce = gcm_nonce(salt, ssrc, [r[0], r[1], r[2], r[3], seq[0], seq[1]]);
+                let (head, rest) = b.split_at_mut(header);
+                let body = rest.get_mut(..end - header).ok_or(SrtpError::Short)?;
+                let plain = key.open_in_place(nonce, Aad::from(&head[..]), body).map_err(|_| SrtpError::Auth)?.len();
+                Ok(header + plain)
+            }
+            Session::Cm { key, salt, auth, tag } => {
+                let tag_at = b.len().checked_sub(*tag).ok_or(SrtpError::Short)?;
+                let end = tag_at.checked_sub(mki).filter(|e| *e >= header).ok_or(SrtpError::Short)?;
+                let mut mac = hmac::Context::with_key(auth);
+                mac.update(&b[..end]);
+                mac.update(&r);
+                constant_time::verify_slices_are_equal(&mac.sign().as_ref()[..*tag], &b[tag_at..])
+                    .map_err(|_| SrtpError::Auth)?;
+                let index = (u64::from(roc) << 16) | u64::from(u16::from_be_bytes(seq));
+                aes_ctr(key, cm_iv(salt, ssrc, index), &mut b[header..end])?;
+                Ok(end)
+            }
+        }
     }
 }
 
@@ -116,7 +165,7 @@ pub struct SrtpSender {
 
 impl SrtpSender {
     /// From one direction's master key and salt.
-    pub fn new(profile: SrtpProfile, master: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
+    pub fn new(profile: Profile, master: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
         Ok(SrtpSender {
             rtp: Session::new(profile, master, salt, false)?,
             rtcp: Session::new(profile, master, salt, true)?,
@@ -141,13 +190,13 @@ impl SrtpSender {
                     key.seal_in_place_separate_tag(nonce, Aad::from(&head[..]), body).map_err(|_| SrtpError::Auth)?;
                 buf.extend_from_slice(tag.as_ref());
             }
-            Session::Cm { key, salt, auth } => {
+            Session::Cm { key, salt, auth, tag } => {
                 let index = (u64::from(roc) << 16) | u64::from(u16::from_be_bytes([head[2], head[3]]));
                 aes_ctr(key, cm_iv(salt, ssrc, index), body)?;
                 let mut mac = hmac::Context::with_key(auth);
                 mac.update(buf.get(start..).ok_or(SrtpError::Short)?);
                 mac.update(&roc.to_be_bytes());
-                buf.extend_from_slice(&mac.sign().as_ref()[..10]);
+                buf.extend_from_slice(&mac.sign().as_ref()[..*tag]);
             }
         }
         Ok(())
@@ -178,7 +227,7 @@ impl SrtpSender {
                 buf.extend_from_slice(tag.as_ref());
                 buf.extend_from_slice(&word);
             }
-            Session::Cm { key, salt, auth } => {
+            Session::Cm { key, salt, auth, .. } => {
                 aes_ctr(key, cm_iv(salt, ssrc, u64::from(index)), body)?;
                 buf.extend_from_slice(&word);
                 let tag = hmac::sign(auth, buf.get(start..).ok_or(SrtpError::Short)?);
@@ -191,13 +240,13 @@ impl SrtpSender {
 
 /// Replay window of 128 indices of one sender (RFC 3711 3.3.2).
 #[derive(Default)]
-struct Window {
-    highest: u32,
+pub(crate) struct Window {
+    pub(crate) highest: u64,
     seen: u128,
 }
 
 impl Window {
-    fn replayed(&self, index: u32) -> bool {
+    pub(crate) fn replayed(&self, index: u64) -> bool {
         if index > self.highest {
             return false;
         }
@@ -205,7 +254,7 @@ impl Window {
         back >= 128 || self.seen & (1 << back) != 0
     }
 
-    fn accept(&mut self, index: u32) {
+    pub(crate) fn accept(&mut self, index: u64) {
         if index > self.highest {
             let by = index - self.highest;
             self.seen = if by >= 128 { 0 } else { self.seen << by };
@@ -224,16 +273,24 @@ const MAX_SENDERS: usize = 32;
 pub struct SrtcpReceiver {
     rtcp: Session,
     windows: Vec<([u8; 4], Window)>,
+    /// Bytes of the master key identifier in each packet, checked for length only: there is one key.
+    mki: usize,
 }
 
 impl SrtcpReceiver {
-    pub fn new(profile: SrtpProfile, master: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
-        Ok(SrtcpReceiver { rtcp: Session::new(profile, master, salt, true)?, windows: Vec::new() })
+    pub fn new(profile: Profile, master: &[u8], salt: &[u8]) -> Result<Self, SrtpError> {
+        Ok(SrtcpReceiver { rtcp: Session::new(profile, master, salt, true)?, windows: Vec::new(), mki: 0 })
+    }
+
+    /// The peer puts an identifier of this many bytes into each packet.
+    pub fn with_mki(mut self, bytes: usize) -> Self {
+        self.mki = bytes;
+        self
     }
 
     fn replayed(&self, ssrc: [u8; 4], index: u32) -> bool {
         match self.windows.iter().find(|(s, _)| *s == ssrc) {
-            Some((_, w)) => w.replayed(index),
+            Some((_, w)) => w.replayed(u64::from(index)),
             None => self.windows.len() >= MAX_SENDERS,
         }
     }
@@ -241,10 +298,10 @@ impl SrtcpReceiver {
     /// Only after authentication.
     fn accept(&mut self, ssrc: [u8; 4], index: u32) {
         match self.windows.iter_mut().find(|(s, _)| *s == ssrc) {
-            Some((_, w)) => w.accept(index),
+            Some((_, w)) => w.accept(u64::from(index)),
             None => {
                 let mut w = Window::default();
-                w.accept(index);
+                w.accept(u64::from(index));
                 self.windows.push((ssrc, w));
             }
         }
@@ -255,7 +312,7 @@ impl SrtcpReceiver {
         // The first packet has index 0 or 1, by implementation: index + 1 is counted so that both pass once.
         match &self.rtcp {
             Session::Gcm { key, salt } => {
-                let at = b.len().checked_sub(4).filter(|at| *at >= 8 + 16).ok_or(SrtpError::Short)?;
+                let at = b.len().checked_sub(4 + self.mki).filter(|at| *at >= 8 + 16).ok_or(SrtpError::Short)?;
                 let word = four(b, at)?;
                 let index = u32::from_be_bytes(word) & INDEX_MASK;
                 let ssrc = four(b, 4)?;
@@ -280,16 +337,16 @@ impl SrtcpReceiver {
                 self.accept(ssrc, index + 1);
                 b.get(..len).ok_or(SrtpError::Short)
             }
-            Session::Cm { key, salt, auth } => {
+            Session::Cm { key, salt, auth, .. } => {
                 let tag_at = b.len().checked_sub(10).ok_or(SrtpError::Short)?;
-                let at = tag_at.checked_sub(4).filter(|at| *at >= 8).ok_or(SrtpError::Short)?;
+                let at = tag_at.checked_sub(4 + self.mki).filter(|at| *at >= 8).ok_or(SrtpError::Short)?;
                 let word = four(b, at)?;
                 let index = u32::from_be_bytes(word) & INDEX_MASK;
                 let ssrc = four(b, 4)?;
                 if self.replayed(ssrc, index + 1) {
                     return Err(SrtpError::Replay);
                 }
-                let tag = hmac::sign(auth, &b[..tag_at]);
+                let tag = hmac::sign(auth, &b[..at + 4]);
                 constant_time::verify_slices_are_equal(&tag.as_ref()[..10], &b[tag_at..])
                     .map_err(|_| SrtpError::Auth)?;
                 if word[0] & 0x80 != 0 {
@@ -302,22 +359,25 @@ impl SrtcpReceiver {
     }
 }
 
-/// Both directions of a leg that is the DTLS server, from the exported material (RFC 5764 4.2).
-pub fn server_keys(material: &[u8], profile: SrtpProfile) -> Result<(SrtpSender, SrtcpReceiver), SrtpError> {
-    let (k, s) = match profile {
-        SrtpProfile::AEAD_AES_256_GCM => (32, 12),
-        SrtpProfile::AEAD_AES_128_GCM => (16, 12),
-        SrtpProfile::AES128_CM_SHA1_80 => (16, 14),
-        _ => return Err(SrtpError::Keys),
-    };
+/// Both directions of a leg that is the DTLS server and receives RTCP only, from the exported material.
+pub fn server_keys(material: &[u8], profile: Profile) -> Result<(SrtpSender, SrtcpReceiver), SrtpError> {
+    let (client, server) = exported(material, profile)?;
+    let sender = SrtpSender::new(profile, server.0, server.1)?;
+    Ok((sender, SrtcpReceiver::new(profile, client.0, client.1)?))
+}
+
+type KeyAndSalt<'a> = (&'a [u8], &'a [u8]);
+
+/// Cuts what DTLS exported into (key, salt) of the client and of the server (RFC 5764 4.2).
+pub(crate) fn exported(material: &[u8], profile: Profile) -> Result<(KeyAndSalt<'_>, KeyAndSalt<'_>), SrtpError> {
+    let (k, s) = (profile.key_len(), profile.salt_len());
     if material.len() < 2 * (k + s) {
         return Err(SrtpError::Keys);
     }
     let (client_key, rest) = material.split_at(k);
     let (server_key, rest) = rest.split_at(k);
     let (client_salt, rest) = rest.split_at(s);
-    let sender = SrtpSender::new(profile, server_key, &rest[..s])?;
-    Ok((sender, SrtcpReceiver::new(profile, client_key, client_salt)?))
+    Ok(((client_key, client_salt), (server_key, &rest[..s])))
 }
 
 #[cfg(test)]
@@ -347,7 +407,8 @@ mod tests {
     fn rfc3711_b2_keystream() {
         let mut data = [0; 32];
         let salt: [u8; 14] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
-        aes_ctr(&hex("2B7E151628AED2A6ABF7158809CF4F3C"), cm_iv(&salt, [0; 4], 0), &mut data).unwrap();
+        aes_ctr(&ctr_key(&hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap(), cm_iv(&salt, [0; 4], 0), &mut data)
+            .unwrap();
         assert_eq!(data.to_vec(), hex("E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB"));
     }
 
@@ -399,7 +460,7 @@ mod tests {
 
     #[test]
     fn each_sender_counts_for_itself() {
-        let profile = SrtpProfile::AEAD_AES_128_GCM;
+        let profile = Profile::Gcm128;
         let (key, salt) = ([7; 16], [9; 12]);
         let mut rx = SrtcpReceiver::new(profile, &key, &salt).unwrap();
         for ssrc in ["00000001", "fa17fa17"] {
@@ -415,17 +476,11 @@ mod tests {
 
     #[test]
     fn round_trip_replay_and_tampering() {
-        for profile in SrtpProfile::ALL.iter().copied() {
-            let material: Vec<u8> = (0..profile.keying_material_len() as u8).collect();
-            let (mut tx, _) = server_keys(&material, profile).unwrap();
+        for profile in Profile::ALL {
             // The far end's receiver has our sending keys.
-            let (k, s) = if profile == SrtpProfile::AEAD_AES_256_GCM {
-                (32, 12)
-            } else if profile == SrtpProfile::AEAD_AES_128_GCM {
-                (16, 12)
-            } else {
-                (16, 14)
-            };
+            let (k, s) = (profile.key_len(), profile.salt_len());
+            let material: Vec<u8> = (0..2 * (k + s) as u8).collect();
+            let (mut tx, _) = server_keys(&material, profile).unwrap();
             let mut rx = SrtcpReceiver::new(profile, &material[k..2 * k], &material[2 * k + s..]).unwrap();
             let plain = hex("80c90001 01020304");
             let mut sent = Vec::new();
