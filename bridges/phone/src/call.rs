@@ -374,6 +374,11 @@ impl Standing {
                 c.state = if held { CallState::Held } else { CallState::Talking };
             });
         }
+        if self.end.is_none()
+            && let Some(failure) = self.leg.failure()
+        {
+            self.hang_up(End::Failed(Reason::MediaKeys.with(failure)));
+        }
         if self.end.is_none() && self.leg.silent_for(now).is_some_and(|s| s >= timeout) {
             self.hang_up(End::fault(Reason::MediaTimeout));
         }
@@ -460,7 +465,7 @@ impl Standing {
                 if let Some(offer) = self.offered.take() {
                     match self.leg.answered(&offer, &ack.body) {
                         Ok(agreed) => self.agreed(agreed.held, agreed.codec_changed).await,
-                        Err(error) => self.hang_up(End::Failed(Reason::NoCodec.with(error))),
+                        Err(refused) => self.hang_up(End::Failed(refused.fault())),
                     }
                 }
             }

@@ -13,6 +13,18 @@ pub enum Digest {
     Sha256,
 }
 
+/// When the sound of a phone is protected by SRTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Srtp {
+    /// Never offered by us; what a phone offers is answered.
+    Off,
+    /// Offered where the signalling is encrypted (TLS, WSS); a phone that refuses it is called again without.
+    Offer,
+    /// Calls without it are refused, both ways.
+    Require,
+}
+
 /// Settings of the phone bridge. All times are in seconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +65,10 @@ pub struct Config {
     pub prompts: Vec<Language>,
     /// Patterns of calls that look like a stolen account.
     pub fraud: crate::fraud::FraudConfig,
+    pub srtp: Srtp,
+    /// Takes keys that a phone states in signalling that is not encrypted (SDES over UDP or TCP): the sound is then safe only from
+    /// those who cannot read the signalling. Else such a call goes unprotected if the phone allows that, or is refused.
+    pub srtp_keys_in_clear: bool,
 }
 
 impl Default for Config {
@@ -77,6 +93,8 @@ impl Default for Config {
             pickup_code: "*8".to_owned(),
             prompts: vec![Language::Zh, Language::En],
             fraud: Default::default(),
+            srtp: Srtp::Offer,
+            srtp_keys_in_clear: true,
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Reason {
     SignallingLost,
     RefreshMissing,
     BadOffer,
+    SrtpNeeded,
+    MediaKeys,
     DialNotAllowed,
     NotSupported,
     ShuttingDown,
@@ -36,7 +38,7 @@ pub enum Reason {
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 28] = [
+pub const ALL: [Reason; 30] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -56,6 +58,8 @@ pub const ALL: [Reason; 28] = [
     Reason::SignallingLost,
     Reason::RefreshMissing,
     Reason::BadOffer,
+    Reason::SrtpNeeded,
+    Reason::MediaKeys,
     Reason::DialNotAllowed,
     Reason::NotSupported,
     Reason::ShuttingDown,
@@ -100,7 +104,7 @@ impl Reason {
     pub fn sip_code(self) -> u16 {
         match self {
             Reason::UnknownNumber => 404,
-            Reason::NoCodec => 488,
+            Reason::NoCodec | Reason::SrtpNeeded | Reason::MediaKeys => 488,
             Reason::BadOffer => 400,
             Reason::CallRate => 480,
             Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
@@ -279,6 +283,24 @@ impl Reason {
                 "The phone's media description cannot be read",
                 "将信令抓包交给技术支持",
                 "Give a signalling trace to support",
+            ),
+            Reason::SrtpNeeded => w(
+                "srtp_needed",
+                Whose::Device,
+                false,
+                "本系统要求语音加密（SRTP），话机没有提供",
+                "Calls must be encrypted (SRTP) here, and the phone does not do it",
+                "在话机上启用 SRTP，或将 phone.srtp 改为 offer",
+                "Enable SRTP on the phone, or set phone.srtp to offer",
+            ),
+            Reason::MediaKeys => w(
+                "media_keys",
+                Whose::Device,
+                true,
+                "语音加密的密钥没有协商成功",
+                "No keys for the encrypted sound came about",
+                "检查话机的 SRTP 方式（SDES 或 DTLS）和证书",
+                "Check the phone's kind of SRTP (SDES or DTLS) and its certificate",
             ),
             Reason::DialNotAllowed => w(
                 "dial_not_allowed",

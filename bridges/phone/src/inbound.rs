@@ -12,6 +12,7 @@ use crate::call::{Caller, End, Standing, open_leg, sdp_body};
 use crate::faults::Reason;
 use crate::phone::Shared;
 use crate::route::{self, Destination, Dialler};
+use crate::security::Security;
 use crate::session_timer::{MIN_SE, SessionTimer};
 use crate::watch;
 
@@ -131,22 +132,17 @@ async fn admit(
 ) -> Result<Admitted, (Fault, u16)> {
     let refuse = |reason: Reason| (reason.fault(), reason.sip_code());
     let rooms = &shared.ctx.rooms;
+    let target = Target::Flow(flow.id);
     let timer = SessionTimer::of_request(request, Instant::now())
         .map_err(|_| (Reason::CallFailed.with("Session-Expires"), 422))?;
-    let mut leg =
-        open_leg(shared, &Target::Flow(flow.id), request.call_id().unwrap_or(""), &caller.name).map_err(refuse)?;
+    let mut leg = open_leg(shared, &target, request.call_id().unwrap_or(""), &caller.name).map_err(refuse)?;
     let (body, offer) = if request.body.is_empty() {
+        leg.protect(Security::offering(shared, &target));
         let (offer, text) = leg.offer();
         (text, Some(offer))
     } else {
-        let agreed = leg.answer(&request.body).map_err(|error| {
-            use media_core::sdp::SdpError;
-            let reason = match error {
-                SdpError::NoCodec(_) | SdpError::NoMedia(_) => Reason::NoCodec,
-                _ => Reason::BadOffer,
-            };
-            (reason.with(error), reason.sip_code())
-        })?;
+        leg.protect(Security::incoming(shared, &target));
+        let agreed = leg.answer(&request.body).map_err(|refused| (refused.fault(), refused.sip_code()))?;
         (agreed.answer.unwrap_or_default(), None)
     };
     let seat = if rooms.wants_pin(number) {
@@ -187,6 +183,12 @@ fn reject(shared: &Shared, call: &Call, request: &Request, fault: &Fault, code: 
     response.headers.push("Reason", format!("SIP;cause={code};text=\"{}\"", fault.code));
     match code {
         422 => response.headers.push("Min-SE", MIN_SE.to_string()),
+        488 if fault.code == Reason::SrtpNeeded.code() => {
+            response.headers.push("Warning", crate::security::KeyError::Needed.warning());
+        }
+        488 if fault.code == Reason::MediaKeys.code() => {
+            response.headers.push("Warning", crate::security::KeyError::Unusable.warning());
+        }
         488 => response.headers.push("Warning", "304 skybridge \"PCMA or PCMU over RTP/AVP needed\""),
         503 => response.headers.push("Retry-After", "10"),
         _ => {}

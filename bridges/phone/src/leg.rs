@@ -20,10 +20,13 @@ use media_core::time::MediaClock;
 use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
 use media_hub::Publisher;
 use media_net::{Batch, Latch, PortPool, RtpPair, SourceLatch};
+use media_secure::{Channel, Input, Peer, undress};
 
+use crate::faults::Reason;
 use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
+use crate::security::{KeyError, Security};
 
 const CLOCK: u32 = 8000;
 /// The number of telephone events in our own offers (that of `phone_offer`).
@@ -100,6 +103,11 @@ pub(crate) struct Leg {
     heard: Instant,
     cname: String,
     buffer: Vec<u8>,
+    /// What the dialog agreed on for the protection of the sound, and the protection itself.
+    security: Security,
+    channel: Channel,
+    /// What was opened.
+    plain: Vec<u8>,
     metrics: Option<Metrics>,
 }
 
@@ -110,6 +118,36 @@ pub(crate) struct Agreed {
     pub held: bool,
     /// The codec for the phone is another one than before.
     pub codec_changed: bool,
+}
+
+/// Why a description of the phone is not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Sdp(SdpError),
+    Keys(KeyError),
+}
+
+impl From<SdpError> for Refused {
+    fn from(error: SdpError) -> Self {
+        Refused::Sdp(error)
+    }
+}
+
+impl Refused {
+    pub fn fault(&self) -> bridge_core::Fault {
+        match self {
+            Refused::Keys(error) => error.reason().fault(),
+            Refused::Sdp(error @ (SdpError::NoCodec(_) | SdpError::NoMedia(_))) => Reason::NoCodec.with(error),
+            Refused::Sdp(error) => Reason::BadOffer.with(error),
+        }
+    }
+
+    pub fn sip_code(&self) -> u16 {
+        match self {
+            Refused::Sdp(SdpError::NoCodec(_) | SdpError::NoMedia(_)) | Refused::Keys(_) => 488,
+            Refused::Sdp(_) => Reason::BadOffer.sip_code(),
+        }
+    }
 }
 
 impl Leg {
@@ -158,11 +196,25 @@ impl Leg {
             heard: now,
             cname,
             buffer: Vec::with_capacity(256),
+            security: Security::default(),
+            channel: Channel::default(),
+            plain: Vec::new(),
             metrics,
         }
     }
 
+    /// How the sound of this call shall be protected; to be called before its first offer or answer.
+    pub fn protect(&mut self, mut security: Security) {
+        if let Some((text, sdp)) = &mut self.described {
+            // The ringing contact saw our description with its keys: a refresh says the same again.
+            security.dress(sdp);
+            *text = sdp.to_string();
+        }
+        self.security = security;
+    }
+
     fn stamped(&mut self, mut sdp: Sdp) -> String {
+        self.security.dress(&mut sdp);
         self.origin.stamp(&mut sdp, "skybridge", self.local.address);
         let text = sdp.to_string();
         self.described = Some((text.clone(), sdp));
@@ -212,37 +264,48 @@ impl Leg {
     }
 
     /// Answers the phone's offer. An error leaves all as it was (488).
-    pub fn answer(&mut self, offer: &[u8]) -> Result<Agreed, SdpError> {
-        let offer = Sdp::parse(offer)?;
+    pub fn answer(&mut self, offer: &[u8]) -> Result<Agreed, Refused> {
+        let mut offer = Sdp::parse(offer)?;
+        let (mut peer, mut security) = (undress(&mut offer, true), self.security.clone());
+        let keys = security.offered(&mut peer).map_err(Refused::Keys)?;
         let port = self.picture.port_for(&offer);
         self.show_port(port);
         let mut known = codecs(self.codec());
         known.push(PhoneCodec::usual(Codec::H264));
         let answer = phone_answer(&offer, &self.local, &known)?;
-        let agreed = self.agree(answer.audio);
+        self.security = security;
+        let agreed = self.agree(answer.audio, &keys);
         self.picture.agree(answer.video, answer.video_refused, Instant::now());
         self.announce();
         Ok(Agreed { answer: Some(self.stamped(answer.sdp)), ..agreed })
     }
 
     /// Takes the phone's answer to our offer.
-    pub fn answered(&mut self, offer: &Sdp, answer: &[u8]) -> Result<Agreed, SdpError> {
-        let answer = Sdp::parse(answer)?;
+    pub fn answered(&mut self, offer: &Sdp, answer: &[u8]) -> Result<Agreed, Refused> {
+        let mut answer = Sdp::parse(answer)?;
+        let peer: Peer = undress(&mut answer, true);
+        let mut security = self.security.clone();
+        let keys = security.answered(&peer).map_err(Refused::Keys)?;
         let (audio, video) = phone_read_answer(offer, &answer, &offered(self.codec()))?;
-        let agreed = self.agree(audio);
+        self.security = security;
+        let agreed = self.agree(audio, &keys);
         self.picture.agree(video, None, Instant::now());
         self.announce();
         Ok(agreed)
     }
 
-    fn agree(&mut self, media: NegotiatedMedia) -> Agreed {
+    fn agree(&mut self, mut media: NegotiatedMedia, keys: &media_secure::Agreed) -> Agreed {
+        let now = Instant::now();
+        self.channel.agree(keys, media.remote, now);
+        self.transmit();
+        media.rtcp_mux &= self.channel.is_plain() || self.security.mux();
         let codec_changed = self.media.as_ref().is_some_and(|m| m.codec != media.codec);
         let held = media.held;
         if self.media.is_none() || codec_changed {
             self.set_voice(media.codec);
         }
         self.latch.reopen();
-        self.heard = Instant::now();
+        self.heard = now;
         self.media = Some(media);
         Agreed { answer: None, held, codec_changed }
     }
@@ -318,8 +381,42 @@ impl Leg {
 
     /// One datagram of the RTP port.
     pub fn on_rtp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
+        if self.channel.is_plain() {
+            return self.on_plain(data, from, now);
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        match self.channel.input(data, from, now, &mut plain) {
+            Input::Media(data) => {
+                // It was proved by its tag: wherever it comes from, it is from this phone.
+                self.latch.reopen();
+                self.on_plain(data, from, now);
+            }
+            Input::Handled => {}
+            Input::Bad => {
+                if let Some(m) = &self.metrics {
+                    m.bad_packets.inc();
+                }
+            }
+        }
+        self.plain = plain;
+        self.transmit();
+    }
+
+    /// Sends what the protection itself has to say: STUN, DTLS.
+    fn transmit(&mut self) {
+        while let Some((to, datagram)) = self.channel.poll_transmit() {
+            let _ = self.pair.rtp.socket().try_send_to(&datagram, to);
+        }
+    }
+
+    /// Why the sound has no keys and will have none.
+    pub fn failure(&self) -> Option<media_secure::Failure> {
+        self.channel.failure()
+    }
+
+    fn on_plain(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
         if is_rtcp(data) {
-            return self.on_rtcp(data, from, now);
+            return self.on_plain_rtcp(data, from, now);
         }
         let Some(media) = &self.media else { return };
         let events = media.telephone_event.map(|e| e.0);
@@ -358,7 +455,16 @@ impl Leg {
         self.reorder.push(packet.ssrc, packet.sequence, now, item);
     }
 
+    /// One datagram of the RTCP port.
     pub fn on_rtcp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
+        let mut plain = std::mem::take(&mut self.plain);
+        if let Input::Media(data) = self.channel.input(data, from, now, &mut plain) {
+            self.on_plain_rtcp(data, from, now);
+        }
+        self.plain = plain;
+    }
+
+    fn on_plain_rtcp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
         // Only from the host that sends the sound, or that the SDP names.
         let known = self.latch.source().or(self.media.as_ref().and_then(|m| m.remote));
         if known.is_none_or(|k| k.ip() != from.ip()) {
@@ -381,6 +487,8 @@ impl Leg {
 
     /// Gives out what is in order, to the hub and to `key`.
     pub fn drain(&mut self, now: Instant) {
+        self.channel.tick(now);
+        self.transmit();
         while let Some(ordered) = self.reorder.poll(now) {
             match ordered {
                 Ordered::Packet { item, .. } => self.take(item, now),
@@ -448,7 +556,7 @@ impl Leg {
         if !media.direction.sends() {
             return;
         }
-        let Some(to) = self.latch.source().or(media.remote) else { return };
+        let Some(to) = self.destination(media) else { return };
         let marker = match self.out.last {
             None => true,
             Some((at, ticks)) => {
@@ -472,6 +580,9 @@ impl Leg {
         };
         self.buffer.clear();
         header.write(&mut self.buffer, &[payload]);
+        if self.channel.protect(&mut self.buffer, 0).is_err() {
+            return;
+        }
         self.out.sequence = self.out.sequence.wrapping_add(1);
         self.out.last = Some((now, payload.len() as u32));
         // A full socket buffer or an ICMP error loses this packet, as the network might.
@@ -482,6 +593,10 @@ impl Leg {
                 m.packets_out.inc();
             }
         }
+    }
+
+    fn destination(&self, media: &NegotiatedMedia) -> Option<SocketAddr> {
+        self.channel.destination().unwrap_or_else(|| self.latch.source().or(media.remote))
     }
 
     /// Sends silence when nothing else was sent of late.
@@ -507,7 +622,8 @@ impl Leg {
         let source = self.latch.source();
         let beside =
             |a: SocketAddr| SocketAddr::new(a.ip(), if media.rtcp_mux { a.port() } else { a.port().saturating_add(1) });
-        let Some(to) = self.rtcp_source.or(source.map(beside)).or(media.remote_rtcp) else { return };
+        let beside = self.rtcp_source.or(source.map(beside)).or(media.remote_rtcp);
+        let Some(to) = self.channel.destination().unwrap_or(beside) else { return };
         let mux = media.rtcp_mux;
         let reports: Vec<_> = self.reception.block(now).into_iter().collect();
         let sent = self.out.packets != self.out.reported;
@@ -527,7 +643,10 @@ impl Leg {
             }
             _ => Rtcp::ReceiverReport { ssrc: self.out.ssrc, reports },
         };
-        let text = Rtcp::write_compound(&[first, Rtcp::Sdes { ssrc: self.out.ssrc, cname: self.cname.clone() }]);
+        let mut text = Rtcp::write_compound(&[first, Rtcp::Sdes { ssrc: self.out.ssrc, cname: self.cname.clone() }]);
+        if self.channel.protect(&mut text, 0).is_err() {
+            return;
+        }
         let socket = if mux { self.pair.rtp.socket() } else { &self.pair.rtcp };
         let _ = socket.try_send_to(&text, to);
     }
@@ -555,6 +674,7 @@ impl Leg {
 
     /// When `drain` has something to do again.
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.reorder.next_timeout(), self.picture.next_timeout()].into_iter().flatten().min()
+        let others = [self.picture.next_timeout(), self.channel.next_timeout()];
+        self.reorder.next_timeout().into_iter().chain(others.into_iter().flatten()).min()
     }
 }

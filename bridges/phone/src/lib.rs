@@ -30,13 +30,14 @@ mod prompt;
 mod reach;
 mod reception;
 mod route;
+mod security;
 mod session_timer;
 mod view;
 mod watch;
 
 pub use b2b::Language;
 pub use claims::claims;
-pub use config::{Config, Digest};
+pub use config::{Config, Digest, Srtp};
 pub use faults::{ALL as FAULTS, Reason};
 pub use fraud::FraudConfig;
 pub use phone::Phone;

@@ -157,10 +157,11 @@ async fn ring(
                 }
                 return Err(End::Failed(refused.fault));
             }
-            Ringing::Answered { call, response, .. } => {
+            Ringing::Answered { call, response, security, .. } => {
+                leg.protect(*security);
                 if let Err(error) = leg.answered(&offer, &response.body) {
                     call.bye();
-                    return Err(End::Failed(Reason::NoCodec.with(error)));
+                    return Err(End::Failed(error.fault()));
                 }
                 return Ok((*call, leg, *response));
             }

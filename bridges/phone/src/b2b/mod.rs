@@ -35,6 +35,7 @@ use crate::call::{media_address, sdp_body};
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
 use crate::route::{self, Destination, Dialler};
+use crate::security::Security;
 use crate::session_timer::{MIN_SE, SessionTimer};
 
 pub(crate) use board::Board;
@@ -138,9 +139,11 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     let Ok(timer) = SessionTimer::of_request(&request, Instant::now()) else {
         return failed(&call, place, Reason::CallFailed.with("Session-Expires"), 422, None);
     };
+    let target = Target::Flow(flow.id);
+    let security = Security::incoming(shared, &target);
     let offered = match request.body.is_empty() {
         true => None,
-        false => match Described::read(&request.body) {
+        false => match Described::offered(&request.body, &security) {
             Ok(described) => Some(described),
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -155,7 +158,6 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     if let Some(offered) = &offered {
         relay.expect(0, MediaEnd::of(offered)).await;
     }
-    let target = Target::Flow(flow.id);
     let near = Local { address: media_address(shared, &target), port: relay.port(0) };
     let (line, mut orders) = shared.board.open(entry.id());
     let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok()).unwrap_or(70);
@@ -170,13 +172,14 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         near,
         hops: hops.saturating_sub(1).min(70),
         near_origin: media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
+        near_security: offered.as_ref().and_then(|o| o.security.as_deref().cloned()).unwrap_or(security),
         early: None,
         told: 0,
         line: &line,
         orders: &mut orders,
     };
     let found = calling.find(&mut call, to).await;
-    let near_origin = calling.near_origin;
+    let (near_origin, mut near_security) = (calling.near_origin, calling.near_security);
     let answered = match found {
         Ok(answered) => answered,
         Err(Gone::Cancelled(over)) => return over,
@@ -187,11 +190,14 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             refuse(&call, &request, &fault, code_for(&fault), None);
             return Over::fault(by, &fault);
         }
-        Err(Gone::NoCodec(warning)) => {
-            return failed(&call, place, Reason::NoCodec.fault(), 488, Some(warning));
+        Err(Gone::Media(refusal)) => {
+            return failed(&call, place, refusal.reason().fault(), 488, Some(refusal.warning()));
         }
     };
     let Answered { side: far_side, place: far_place } = answered;
+    if offered.is_none() {
+        near_security = Security::offering(shared, &target);
+    }
     let callee = far_side.party.clone();
     let described = far_side.described.clone();
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
@@ -209,6 +215,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     let now = Instant::now();
     let mut near_side = Side::new(call, who, near, near_described);
     near_side.party.clone_from(&caller);
+    near_side.security = near_security;
     near_side.origin = near_origin;
     // Also a call on hold whose phones have died must end.
     near_side.timer = timer.or(Some(SessionTimer::own(now)));
@@ -243,8 +250,8 @@ enum Gone {
     /// The call of the caller is over already.
     Cancelled(Over),
     Refused(Fault),
-    /// The phone answered with what the caller cannot use; the text of a Warning.
-    NoCodec(&'static str),
+    /// The phone answered with what the caller cannot use.
+    Media(sdp::Refusal),
 }
 
 /// Looking for somebody who takes the call.
@@ -260,6 +267,8 @@ struct Calling<'a> {
     hops: u32,
     /// The `o=` of our side towards the caller, from the first description on.
     near_origin: media_core::sdp::OriginVersion,
+    /// How the caller's sound is protected.
+    near_security: Security,
     /// The contact whose early media the caller hears.
     early: Option<(usize, String)>,
     /// The provisional codes that the caller was told, as a set: 180 is bit 0.
@@ -369,22 +378,23 @@ impl Calling<'_> {
                 () = self.shared.ctx.shutdown.cancelled() => return Err(Gone::Refused(Reason::ShuttingDown.fault())),
             };
             match event {
-                Ringing::Progress { branch, code, response } => {
+                Ringing::Progress { branch, code, response, security } => {
                     if let Some(name) = DialogName::of_response(&response) {
                         self.line.dialog(name, 1, &to.dialler(), true);
                     }
-                    self.progress(call, branch, code, &response).await;
+                    self.progress(call, branch, code, &response, &security).await;
                 }
                 Ringing::Failed(why) => return Ok(Err(why)),
-                Ringing::Answered { call, response, .. } => {
-                    let described = match Described::read(&response.body) {
+                Ringing::Answered { call, response, mut security, .. } => {
+                    let described = match Described::answered(&response.body, &security) {
                         Ok(described) => described,
                         Err(refusal) => {
                             call.bye();
-                            return Err(Gone::NoCodec(refusal.warning()));
+                            return Err(Gone::Media(refusal));
                         }
                     };
                     let now = Instant::now();
+                    security.dress(&mut sent);
                     let mut side = Side::new(*call, to.dialler(), local, described);
                     side.party.clone_from(callee);
                     side.origin = origin;
@@ -399,19 +409,21 @@ impl Calling<'_> {
     }
 
     /// Tells the caller that it rings; sound before the answer (183, or 180 with SDP) comes from one contact only.
-    async fn progress(&mut self, call: &Call, branch: usize, code: u16, response: &Response) {
+    async fn progress(&mut self, call: &Call, branch: usize, code: u16, response: &Response, security: &Security) {
         if code != 183 {
             self.entry.ringing();
         }
         if let Some(offered) = self.offered
             && !response.body.is_empty()
             && self.early.as_ref().is_none_or(|(b, _)| *b == branch)
-            && let Ok(described) = Described::read(&response.body)
+            && let Ok(described) = Described::answered(&response.body, security)
             && let Ok(mut body) = sdp::answer(offered, &described, self.near, described.direction)
         {
             let text = match &self.early {
                 Some((_, text)) => text.clone(),
                 None => {
+                    // A copy: the 200 says the same again.
+                    self.near_security.clone().dress(&mut body);
                     self.near_origin.stamp(&mut body, "skybridge", self.near.address);
                     body.to_string()
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge_core::{CallDirection, CallEndedBy, CallParty, Text};
-use sip::{Call, Flow, Request};
+use sip::{Call, Flow, Request, Target};
 use tokio::sync::mpsc;
 
 use super::board::{Newcomer, Order};
@@ -15,6 +15,7 @@ use super::sdp::Described;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
 use crate::route::Dialler;
+use crate::security::Security;
 use crate::session_timer::SessionTimer;
 
 /// What an INVITE asks for besides an ordinary call.
@@ -58,12 +59,12 @@ impl Wish {
             Ok(timer) => timer,
             Err(_) => return refused(shared, &call, &request, &who, Reason::CallFailed, 422, place),
         };
-        let offered = match Described::read(&request.body) {
+        let offered = match Described::offered(&request.body, &Security::incoming(shared, &Target::Flow(flow.id))) {
             Ok(offered) => offered,
             // Also one without an offer: the ringing caller waits for an answer to his own.
             Err(refusal) => {
                 drop(place);
-                return refuse(&call, &request, &Reason::NoCodec.fault(), 488, Some(refusal.warning()));
+                return refuse(&call, &request, &refusal.reason().fault(), 488, Some(refusal.warning()));
             }
         };
         let newcomer = Box::new(Newcomer { call, flow, request, who, offered, timer, place });

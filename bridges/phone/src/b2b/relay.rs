@@ -1,6 +1,8 @@
 //! The sound of a call between two phones: RTP and RTCP passed on as they are, packet by packet, without decoding. Only A-law
 //! and mu-law are turned into each other, where the phones have no other codec in common.
 //!
+//! Where a leg is protected, a packet is opened and protected again, still without decoding (`media-secure`).
+//!
 //! One task a call owns both pairs of ports. What a wake-up finds is read with one system call, written with one, and
 //! allocates nothing: the buffers belong to the thread.
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use media_core::g711;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::{Batch, BatchSender, RtpPair};
+use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -34,12 +37,21 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 struct Scratch {
     batch: Batch,
     sender: BatchSender,
+    /// Reports that leave by another port than the sound.
+    reports: BatchSender,
     control: [u8; 2048],
+    /// What was opened.
+    plain: Vec<u8>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> =
-        RefCell::new(Scratch { batch: Batch::new(), sender: BatchSender::new(), control: [0; 2048] });
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        batch: Batch::new(),
+        sender: BatchSender::new(),
+        reports: BatchSender::new(),
+        control: [0; 2048],
+        plain: Vec::new(),
+    });
 }
 
 /// [0] turns mu-law into A-law, [1] the other way.
@@ -53,25 +65,36 @@ static LAWS: LazyLock<[[u8; 256]; 2]> = LazyLock::new(|| {
 });
 
 /// What one phone described, as far as the relay needs it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct End {
+    place: Place,
+    /// How its leg is protected.
+    agreed: Agreed,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
     rtp: Option<SocketAddr>,
     rtcp: Option<SocketAddr>,
     numbers: u128,
     clock: u32,
     /// It wants to hear.
     hears: bool,
+    /// Reports share the port of the sound.
+    mux: bool,
 }
 
 impl End {
     pub fn of(described: &Described) -> End {
-        End {
+        let place = Place {
             rtp: described.rtp,
             rtcp: described.rtcp,
             numbers: described.numbers(),
             clock: described.clock(),
             hears: described.direction.receives(),
-        }
+            mux: described.mux,
+        };
+        End { place, agreed: described.agreed.clone() }
     }
 }
 
@@ -87,6 +110,8 @@ pub(crate) struct Heard {
     pub at: Instant,
     /// Packets written towards this phone.
     pub sent: u64,
+    /// Why there are no keys and will not be.
+    pub failure: Option<Failure>,
 }
 
 /// What a phone hears of us instead of the other one, as A-law at 8 kHz.
@@ -103,7 +128,7 @@ enum Order {
     /// None ends it.
     Play(usize, Option<Play>),
     /// Whether a source other than the described one may be learned from now on.
-    Describe(usize, End, bool),
+    Describe(usize, Box<End>, bool),
 }
 
 /// The handle to the task. Dropping it ends the relay.
@@ -125,7 +150,8 @@ impl Relay {
         let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
         let (orders, queue) = mpsc::channel(16);
         let now = Instant::now();
-        let nothing = Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0 };
+        let nothing =
+            Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0, failure: None };
         let (tell, heard) = watch::channel([nothing; 2]);
         let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics };
         let task = tokio::spawn(work.run(queue, tell));
@@ -140,12 +166,12 @@ impl Relay {
     /// This phone described itself, or did so anew, and knows where to send. Behind NAT it sends from elsewhere: the first source is
     /// learned.
     pub async fn describe(&self, side: usize, end: End) {
-        let _ = self.orders.send(Order::Describe(side, end, true)).await;
+        let _ = self.orders.send(Order::Describe(side, Box::new(end), true)).await;
     }
 
     /// This phone described itself, and was told of no address of ours yet: what comes from elsewhere than it said is not from it.
     pub async fn expect(&self, side: usize, end: End) {
-        let _ = self.orders.send(Order::Describe(side, end, false)).await;
+        let _ = self.orders.send(Order::Describe(side, Box::new(end), false)).await;
     }
 
     /// Lets a phone hear something of ours; none ends it.
@@ -160,7 +186,13 @@ impl Relay {
 
 struct Leg {
     pair: RtpPair,
-    end: Option<End>,
+    end: Option<Place>,
+    channel: Channel,
+    /// A sender whose numbers began anew under the same SSRC, and the SSRC that it has on this protected leg since then: no
+    /// key stream is used twice.
+    renamed: Option<(u32, u32)>,
+    /// Packets in a row that [`Channel::protect`] refused for their number.
+    stale: u32,
     source: Option<SocketAddr>,
     ssrc: u32,
     rtcp_source: Option<SocketAddr>,
@@ -177,6 +209,9 @@ impl Leg {
         Leg {
             pair,
             end: None,
+            channel: Channel::default(),
+            renamed: None,
+            stale: 0,
             source: None,
             ssrc: 0,
             rtcp_source: None,
@@ -189,6 +224,8 @@ impl Leg {
     }
 
     fn describe(&mut self, end: End, learns: bool, now: Instant) {
+        self.channel.agree(&end.agreed, end.place.rtp, now);
+        let end = end.place;
         // A phone that only changes its direction keeps the address that was learned.
         if self.end.is_none_or(|old| old.rtp != end.rtp) {
             self.source = None;
@@ -202,6 +239,12 @@ impl Leg {
     /// Whether a packet from here belongs to the call. The first source is learned; later only the described address, or the
     /// same host and SSRC after a silence, may take over.
     fn accepts(&mut self, from: SocketAddr, ssrc: u32, now: Instant) -> bool {
+        if !self.channel.is_plain() {
+            // It was proved by its tag, and no packet counts twice: wherever it comes from, it is from this phone.
+            self.source = Some(from);
+            self.ssrc = ssrc;
+            return true;
+        }
         let described = self.end.and_then(|e| e.rtp);
         match self.source {
             Some(source) if source == from => {
@@ -226,6 +269,9 @@ impl Leg {
     }
 
     fn rtp_to(&self) -> Option<SocketAddr> {
+        if let Some(found) = self.channel.destination() {
+            return found;
+        }
         let end = self.end?;
         // No address and no source: held by 0.0.0.0, or nothing said yet.
         end.rtp.and(self.source).or(end.rtp)
@@ -233,6 +279,9 @@ impl Leg {
 
     fn rtcp_to(&self) -> Option<SocketAddr> {
         let end = self.end?;
+        if end.mux {
+            return self.rtp_to();
+        }
         let beside = |a: SocketAddr| SocketAddr::new(a.ip(), a.port().saturating_add(1));
         match (self.rtcp_source, self.source) {
             (Some(known), _) => Some(known),
@@ -288,6 +337,56 @@ impl Voice {
     }
 }
 
+/// Longest addition of a protection: the tag, and the index of a report.
+const PROTECTION: usize = 32;
+/// Packets in a row with numbers that were used, after which a sender is taken for restarted.
+const RESTARTED: u32 = 5;
+
+impl Leg {
+    /// Adds one packet towards this phone, changed by `change` and protected.
+    fn emit(&mut self, sender: &mut BatchSender, target: SocketAddr, data: &[u8], change: impl FnOnce(&mut [u8])) {
+        let Leg { channel, renamed, stale, .. } = self;
+        let rtp = !is_rtcp(data);
+        sender.push_with(target, data.len() + PROTECTION, |out| {
+            let at = out.len();
+            out.extend_from_slice(data);
+            let Some(packet) = out.get_mut(at..) else { return };
+            change(packet);
+            let ssrc = packet.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+            if let (true, Some((of, to)), Some(field)) = (rtp, *renamed, packet.get_mut(8..12))
+                && Some(of) == ssrc
+            {
+                field.copy_from_slice(&to.to_be_bytes());
+            }
+            match channel.protect(out, at) {
+                Ok(()) if rtp => *stale = 0,
+                Err(SrtpError::Replay) => {
+                    *stale += 1;
+                    if *stale >= RESTARTED {
+                        *renamed = ssrc.map(|ssrc| (ssrc, rand::random()));
+                        *stale = 0;
+                    }
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// Sends what the protection itself has to say: STUN, DTLS.
+    fn transmit(&mut self) {
+        while let Some((to, datagram)) = self.channel.poll_transmit() {
+            let _ = self.pair.rtp.socket().try_send_to(&datagram, to);
+        }
+    }
+
+    fn flush_reports(&self, reports: &mut BatchSender) {
+        match self.end.is_some_and(|e| e.mux) {
+            true => reports.flush(self.pair.rtp.socket()),
+            false => reports.flush(&self.pair.rtcp),
+        };
+    }
+}
+
 struct Work {
     legs: [Leg; 2],
     voices: [Option<Voice>; 2],
@@ -300,11 +399,13 @@ impl Work {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let [a, b] = &self.legs;
+            let due = a.channel.next_timeout().into_iter().chain(b.channel.next_timeout()).min();
             let done = tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Describe(side, end, learns)) => {
                         if let Some(leg) = self.legs.get_mut(side) {
-                            leg.describe(end, learns, Instant::now());
+                            leg.describe(*end, learns, Instant::now());
+                            leg.transmit();
                         }
                         let _ = tell.send(self.heard());
                         Ok(())
@@ -329,6 +430,13 @@ impl Work {
                     let _ = tell.send(self.heard());
                     Ok(())
                 }
+                () = sleep_until(due) => {
+                    for leg in &mut self.legs {
+                        leg.channel.tick(Instant::now());
+                        leg.transmit();
+                    }
+                    Ok(())
+                }
             };
             if let Err(error) = done {
                 tracing::debug!(%error, "receiving sound");
@@ -346,7 +454,7 @@ impl Work {
         };
         let Some(target) = leg.rtp_to().filter(|_| leg.end.is_some_and(|e| e.hears)) else { return };
         SCRATCH.with_borrow_mut(|scratch| {
-            scratch.sender.push_packet(target, &data);
+            leg.emit(&mut scratch.sender, target, &data, |_| {});
             leg.sent += scratch.sender.flush(leg.pair.rtp.socket()).sent as u64;
         });
     }
@@ -361,6 +469,7 @@ impl Work {
                 payload_type: leg.payload_type,
                 at: leg.heard,
                 sent: leg.sent,
+                failure: leg.channel.failure(),
             }
         })
     }
@@ -368,7 +477,7 @@ impl Work {
     /// Passes on what lies at a phone's RTP port.
     fn pump(&mut self, side: usize) -> io::Result<()> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { batch, sender, .. } = scratch;
+            let Scratch { batch, sender, reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
@@ -381,20 +490,28 @@ impl Work {
                 };
                 let now = Instant::now();
                 let mut bad = batch.cut() as u64;
-                let mut reports = false;
                 for (data, source) in batch.iter() {
+                    let data = match from.channel.input(data, source, now, plain) {
+                        Input::Media(data) => data,
+                        Input::Handled => continue,
+                        Input::Bad => {
+                            bad += 1;
+                            continue;
+                        }
+                    };
                     if is_rtcp(data) {
-                        reports |= pass_control(from, to, data, source, now, sender);
+                        pass_control(from, to, data, source, now, reports);
                     } else if !pass(from, to, data, source, now, sender) {
                         bad += 1;
                     }
                 }
-                // Reports on the RTP port (rtcp-mux was not agreed, some send so all the same) leave by it as well.
+                from.transmit();
                 let sent = sender.flush(to.pair.rtp.socket()).sent as u64;
                 to.sent += sent;
+                to.flush_reports(reports);
                 if let Some(m) = &self.metrics {
                     m.packets_in.inc_by(taken - bad.min(taken));
-                    m.packets_out.inc_by(sent - u64::from(reports).min(sent));
+                    m.packets_out.inc_by(sent);
                     m.bad_packets.inc_by(bad);
                 }
             }
@@ -404,22 +521,24 @@ impl Work {
 
     fn pump_control(&mut self, side: usize) {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { sender, control, .. } = scratch;
+            let Scratch { reports, control, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
                 match from.pair.rtcp.try_recv_from(control) {
                     Ok((n, source)) => {
-                        let data = control.get(..n).unwrap_or_default();
-                        if is_rtcp(data) {
-                            pass_control(from, to, data, source, Instant::now(), sender);
+                        let (data, now) = (control.get(..n).unwrap_or_default(), Instant::now());
+                        if let Input::Media(data) = from.channel.input(data, source, now, plain)
+                            && is_rtcp(data)
+                        {
+                            pass_control(from, to, data, source, now, reports);
                         }
                     }
                     Err(e) if is_icmp(&e) => {}
                     Err(_) => break,
                 }
             }
-            sender.flush(&to.pair.rtcp);
+            to.flush_reports(reports);
         });
     }
 }
@@ -432,6 +551,13 @@ async fn voice_due(voices: &[Option<Voice>; 2]) -> usize {
             tokio::time::sleep_until(at).await;
             side
         }
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
 }
@@ -464,18 +590,16 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
     let Some(end) = to.end.filter(|e| e.hears) else { return true };
     let Some(target) = to.rtp_to() else { return true };
     if is(end.numbers) {
-        sender.push_packet(target, data);
+        to.emit(sender, target, data, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
         let Some(table) = LAWS.get(usize::from(number == 8)) else { return true };
         let until = data.len() - usize::from(packet.padding);
         let start = until - packet.payload.len();
-        sender.push_with(target, data.len(), |out| {
-            let at = out.len();
-            out.extend_from_slice(data);
-            for byte in out.get_mut(at + start..at + until).unwrap_or_default() {
+        to.emit(sender, target, data, |packet| {
+            for byte in packet.get_mut(start..until).unwrap_or_default() {
                 *byte = table[usize::from(*byte)];
             }
-            if let Some(byte) = out.get_mut(at + 1) {
+            if let Some(byte) = packet.get_mut(1) {
                 *byte = *byte & 0x80 | (8 - number);
             }
         });
@@ -499,7 +623,7 @@ fn pass_control(
     from.rtcp_source = Some(source);
     from.heard = now;
     let Some(target) = to.rtcp_to() else { return false };
-    sender.push_packet(target, data);
+    to.emit(sender, target, data, |_| {});
     true
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge_core::Fault;
+use media_core::sdp::Sdp;
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,6 +13,7 @@ use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::Shared;
 use crate::reach::Reach;
+use crate::security::Security;
 use crate::session_timer::MIN_SE;
 
 /// Contacts of one account that ring at once.
@@ -29,8 +31,8 @@ pub(crate) struct Ring<'a> {
 }
 
 enum Told {
-    Progress(u16, Box<Response>),
-    Answered(Box<(Call, Response)>),
+    Progress(u16, Box<Response>, Box<Security>),
+    Answered(Box<(Call, Response)>, Box<Security>),
     Refused(Refused),
 }
 
@@ -68,11 +70,15 @@ pub(crate) enum Ringing {
         branch: usize,
         code: u16,
         response: Box<Response>,
+        /// How the sound was offered to this contact.
+        security: Box<Security>,
     },
     Answered {
         branch: usize,
         call: Box<Call>,
         response: Box<Response>,
+        /// As above: it reads the answer, and belongs to the dialog from then on.
+        security: Box<Security>,
     },
     /// All contacts refused; the reason that says most.
     Failed(Refused),
@@ -88,6 +94,7 @@ pub(crate) struct Fork {
 }
 
 impl Fork {
+    /// `sdp`: an offer of plain RTP; each contact gets keys of its own in it, as its signalling and the site's rules allow.
     pub fn start(shared: &Arc<Shared>, ring: &Ring<'_>, sdp: &str) -> Fork {
         Fork::start_all(shared, std::slice::from_ref(ring), sdp)
     }
@@ -100,7 +107,7 @@ impl Fork {
         let mut open = 0;
         let contacts = rings.iter().flat_map(|ring| ring.reaches.iter().take(MOST_BRANCHES).map(move |r| (ring, r)));
         for (ring, reach) in contacts {
-            let request = invite(shared, ring, reach, sdp);
+            let request = (invite(shared, ring, reach), sdp.to_owned());
             branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone(), taken.clone()));
             open += 1;
         }
@@ -111,14 +118,17 @@ impl Fork {
     pub async fn next(&mut self) -> Ringing {
         loop {
             let refused = match self.told.recv().await {
-                Some((branch, Told::Progress(code, response))) => return Ringing::Progress { branch, code, response },
-                Some((branch, Told::Answered(answered))) => {
+                Some((branch, Told::Progress(code, response, security))) => {
+                    return Ringing::Progress { branch, code, response, security };
+                }
+                Some((branch, Told::Answered(answered, security))) => {
                     // The others are given up: their calls are dropped with their tasks, which cancels them. A 200 that
                     // crosses the CANCEL gets its ACK and a BYE from the endpoint.
                     self.taken_elsewhere();
                     self.branches.abort_all();
                     let (call, response) = *answered;
-                    return Ringing::Answered { branch, call: Box::new(call), response: Box::new(response) };
+                    let (call, response) = (Box::new(call), Box::new(response));
+                    return Ringing::Answered { branch, call, response, security };
                 }
                 Some((_, Told::Refused(refused))) => refused,
                 None => return Ringing::Failed(self.failure()),
@@ -146,7 +156,7 @@ impl Fork {
 }
 
 /// An INVITE of our own: nothing of the caller's is passed but number, name and the filtered SDP.
-fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach, sdp: &str) -> Request {
+fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach) -> Request {
     let mut request = reach.invite(shared, ring.caller, ring.callee);
     if let Some(account) = ring.referred_by {
         // RFC 3892, by a name that is proven: what the phone wrote itself is not.
@@ -157,7 +167,6 @@ fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach, sdp: &str) -> Request
     request.headers.set("Supported", "timer, 100rel");
     request.headers.set("Session-Expires", "1800");
     request.headers.set("Min-SE", MIN_SE.to_string());
-    request.set_body("application/sdp", sdp_body(sdp.to_owned()));
     request
 }
 
@@ -181,39 +190,82 @@ pub(crate) fn elsewhere() -> Headers {
     headers
 }
 
+/// Rings one contact, in each way of protection until it takes one.
 async fn branch(
     shared: Arc<Shared>,
     branch: usize,
     reach: Reach,
-    request: Request,
+    (mut request, sdp): (Request, String),
     tell: mpsc::Sender<(usize, Told)>,
     taken: Arc<AtomicBool>,
 ) {
+    let mut tries = Security::tries(&shared, &reach.target).into_iter().peekable();
+    while let Some(mut security) = tries.next() {
+        request.set_body("application/sdp", sdp_body(dressed(&sdp, &mut security)));
+        let way = Way { branch, security, last: tries.peek().is_none() };
+        if !attempt(&shared, &way, &reach, request.clone(), &tell, taken.clone()).await {
+            return;
+        }
+        tracing::debug!(contact = %reach.uri, "a phone does not take SRTP as we offer it: tried in the next way");
+    }
+}
+
+/// One way of protection in which a contact is asked.
+struct Way {
+    branch: usize,
+    security: Security,
+    last: bool,
+}
+
+fn dressed(sdp: &str, security: &mut Security) -> String {
+    match Sdp::parse(sdp.as_bytes()) {
+        Ok(mut parsed) => {
+            security.dress(&mut parsed);
+            parsed.to_string()
+        }
+        Err(_) => sdp.to_owned(),
+    }
+}
+
+/// One INVITE; true when the phone refused its media and may be asked in another way.
+async fn attempt(
+    shared: &Arc<Shared>,
+    way: &Way,
+    reach: &Reach,
+    request: Request,
+    tell: &mpsc::Sender<(usize, Told)>,
+    taken: Arc<AtomicBool>,
+) -> bool {
+    let security = &way.security;
     let say = async |told| {
-        let _ = tell.send((branch, told)).await;
+        let _ = tell.send((way.branch, told)).await;
+        false
     };
-    let mut rung = match reach.call(&shared, request).await {
+    let mut rung = match reach.call(shared, request).await {
         Ok(call) => Rung { call: Some(call), taken },
         Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
     };
     loop {
-        let Some(call) = rung.call.as_mut() else { return };
+        let Some(call) = rung.call.as_mut() else { return false };
         let fault = match call.next().await {
             Some(CallEvent::Progress(r)) => {
                 if r.code > 100 {
-                    say(Told::Progress(r.code, Box::new(r))).await;
+                    say(Told::Progress(r.code, Box::new(r), Box::new(security.clone()))).await;
                 }
                 continue;
             }
             Some(CallEvent::Answered(response)) => {
-                let Some(call) = rung.call.take() else { return };
-                return say(Told::Answered(Box::new((call, response)))).await;
+                let Some(call) = rung.call.take() else { return false };
+                return say(Told::Answered(Box::new((call, response)), Box::new(security.clone()))).await;
             }
             Some(CallEvent::Request { tx, request }) => {
                 call.respond(tx, early(&request));
                 continue;
             }
             Some(CallEvent::Confirmed(_)) => continue,
+            Some(CallEvent::Ended(EndReason::Rejected(r))) if !way.last && matches!(r.code, 415 | 488 | 606) => {
+                return true;
+            }
             Some(CallEvent::Ended(EndReason::Rejected(r))) => return say(Told::Refused(rejected(&r))).await,
             Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
             Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),

@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use media_core::sdp::{Direction, Media, RtpMap, Sdp, net_address};
 
+use media_secure::{Agreed, Peer, undress};
+
 use crate::faults::Reason;
+use crate::security::{KeyError, Security};
 
 const PCMU: u8 = 0;
 const PCMA: u8 = 8;
@@ -21,6 +24,8 @@ pub(crate) enum Refusal {
     NoAudio { fax: bool },
     /// Nothing that both sides know.
     NoCodec,
+    /// Its keys do not fit, or there are none where there must be.
+    Keys(KeyError),
 }
 
 impl Refusal {
@@ -28,6 +33,7 @@ impl Refusal {
         match self {
             Refusal::Bad => Reason::BadOffer,
             Refusal::NoAudio { .. } | Refusal::NoCodec => Reason::NoCodec,
+            Refusal::Keys(error) => error.reason(),
         }
     }
 
@@ -38,6 +44,7 @@ impl Refusal {
             Refusal::NoAudio { fax: true } => "304 skybridge \"T.38 is not carried; send the fax as G.711\"",
             Refusal::NoAudio { fax: false } => "304 skybridge \"audio over RTP/AVP needed\"",
             Refusal::NoCodec => "305 skybridge \"no codec in common\"",
+            Refusal::Keys(error) => error.warning(),
         }
     }
 }
@@ -53,6 +60,14 @@ pub(crate) struct Described {
     /// From its own view.
     pub direction: Direction,
     ptime: Option<u32>,
+    /// What it says of keys, taken out of `sdp`.
+    pub peer: Peer,
+    /// The keys of its leg, once they are agreed on.
+    pub agreed: Agreed,
+    /// Reports and sound share a port.
+    pub mux: bool,
+    /// The dialog's protection as it will be when this description is taken.
+    pub security: Option<Box<Security>>,
 }
 
 /// The audio section that counts: the first one that is not refused.
@@ -76,7 +91,31 @@ impl Described {
         Described::of(Sdp::parse(body).map_err(|_| Refusal::Bad)?)
     }
 
-    pub fn of(sdp: Sdp) -> Result<Described, Refusal> {
+    /// An offer in a dialog with this protection.
+    pub fn offered(body: &[u8], security: &Security) -> Result<Described, Refusal> {
+        let mut described = Described::read(body)?;
+        let mut security = security.clone();
+        described.agreed = security.offered(&mut described.peer).map_err(Refusal::Keys)?;
+        described.mux = security.mux();
+        described.security = Some(Box::new(security));
+        Ok(described)
+    }
+
+    /// The answer to an offer of ours that was protected like this.
+    pub fn answered(body: &[u8], security: &Security) -> Result<Described, Refusal> {
+        let mut described = Described::read(body)?;
+        let mut security = security.clone();
+        described.agreed = security.answered(&described.peer).map_err(Refusal::Keys)?;
+        described.mux = security.mux();
+        described.security = Some(Box::new(security));
+        Ok(described)
+    }
+
+    pub fn of(mut sdp: Sdp) -> Result<Described, Refusal> {
+        let peer = undress(&mut sdp, true);
+        if peer.keys == media_secure::PeerKeys::Unusable {
+            return Err(Refusal::Keys(KeyError::Unusable));
+        }
         let (_, m) = audio(&sdp)?;
         let address = sdp.address_of(m).ok_or(Refusal::Bad)?;
         let rtp = Some(SocketAddr::new(address, m.port)).filter(|a| !a.ip().is_unspecified());
@@ -87,7 +126,19 @@ impl Described {
             return Err(Refusal::NoCodec);
         }
         let (direction, ptime) = (sdp.direction_of(m), m.ptime());
-        Ok(Described { rtp, rtcp, maps, direction, ptime, sdp })
+        let rtcp = if peer.mux && !peer.is_plain() { rtp } else { rtcp };
+        Ok(Described {
+            rtp,
+            rtcp,
+            maps,
+            direction,
+            ptime,
+            sdp,
+            peer,
+            agreed: Agreed::Plain,
+            mux: false,
+            security: None,
+        })
     }
 
     /// A set of payload numbers.
@@ -211,7 +262,9 @@ pub(crate) fn own() -> Described {
     m.push('a', "rtpmap:101 telephone-event/8000").push('a', "fmtp:101 0-16").push('a', "ptime:20");
     let maps = m.rtpmaps();
     sdp.media.push(m);
-    Described { sdp, rtp: None, rtcp: None, maps, direction: Direction::SendRecv, ptime: Some(20) }
+    let peer = undress(&mut sdp, true);
+    let (direction, agreed) = (Direction::SendRecv, Agreed::Plain);
+    Described { sdp, rtp: None, rtcp: None, maps, direction, ptime: Some(20), peer, agreed, mux: false, security: None }
 }
 
 /// The answer to an offer made of what the other phone described: the formats that both know, one law for the other where
@@ -313,9 +366,10 @@ mod tests {
     #[test]
     fn fax_and_nonsense_are_refused() {
         let text = |m: &str| format!("v=0\r\nc=IN IP4 10.9.9.9\r\n{m}");
-        let refusal = |m: &str| Described::read(text(m).as_bytes()).unwrap_err();
+        let refusal = |m: &str| Described::read(text(m).as_bytes()).map(|_| ()).unwrap_err();
         assert_eq!(refusal("m=image 4000 udptl t38\r\n"), Refusal::NoAudio { fax: true });
-        assert_eq!(refusal("m=audio 4000 RTP/SAVP 8\r\n"), Refusal::NoAudio { fax: false });
+        assert_eq!(refusal("m=audio 4000 RTP/SAVP 8\r\n"), Refusal::Keys(KeyError::Unusable));
+        assert_eq!(refusal("m=audio 4000 TCP/RTP/AVP 8\r\n"), Refusal::NoAudio { fax: false });
         assert_eq!(refusal("m=audio 4000 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n"), Refusal::NoCodec);
         assert_eq!(Described::read(b"\r\n").unwrap_err(), Refusal::Bad);
         let held = read("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\n");

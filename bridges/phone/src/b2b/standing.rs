@@ -21,6 +21,7 @@ use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
 use crate::route::Dialler;
+use crate::security::Security;
 use crate::session_timer::{Due, MIN_SE, SessionTimer};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -42,6 +43,8 @@ pub(crate) struct Side {
     pub sent: Option<Sdp>,
     /// The phone's last description.
     pub described: Described,
+    /// How its sound is protected.
+    pub security: Security,
     pub timer: Option<SessionTimer>,
     pub peer_updates: bool,
     /// We made an offer in a 200; the ACK brings the answer.
@@ -57,7 +60,8 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub fn new(call: Call, who: Dialler, local: Local, described: Described) -> Side {
+    pub fn new(call: Call, who: Dialler, local: Local, mut described: Described) -> Side {
+        let security = described.security.take().map_or_else(Security::default, |s| *s);
         Side {
             call,
             party: CallParty::default(),
@@ -66,6 +70,7 @@ impl Side {
             origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
             sent: None,
             described,
+            security,
             timer: None,
             peer_updates: false,
             awaits_answer: false,
@@ -77,8 +82,9 @@ impl Side {
         }
     }
 
-    /// Numbers a description of ours and keeps it.
+    /// Puts our keys into a description of ours, numbers and keeps it.
     pub fn stamp(&mut self, mut sdp: Sdp) -> String {
+        self.security.dress(&mut sdp);
         self.origin.stamp(&mut sdp, "skybridge", self.local.address);
         let text = sdp.to_string();
         self.sent = Some(sdp);
@@ -86,7 +92,11 @@ impl Side {
         text
     }
 
-    fn describes(&mut self, described: Described) {
+    /// Takes a description of the phone.
+    pub fn describes(&mut self, mut described: Described) {
+        if let Some(security) = described.security.take() {
+            self.security = *security;
+        }
         self.described = described;
         self.since = Instant::now();
     }
@@ -263,7 +273,7 @@ impl<'a> Standing<'a> {
         if !std::mem::take(&mut s.awaits_answer) {
             return None;
         }
-        let Ok(described) = Described::read(&ack.body) else {
+        let Ok(described) = Described::answered(&ack.body, &s.security) else {
             return Some(Over::fault(CallEndedBy::Gateway, &Reason::NoCodec.fault()));
         };
         self.relay.describe(side, MediaEnd::of(&described)).await;
@@ -347,8 +357,8 @@ impl<'a> Standing<'a> {
             }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
-            Some(Ringing::Answered { call, response, .. }) => {
-                let Ok(described) = Described::read(&response.body) else {
+            Some(Ringing::Answered { call, response, mut security, .. }) => {
+                let Ok(described) = Described::answered(&response.body, &security) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };
                 let Transfer { to, local, origin, sent, place, .. } = *transfer;
@@ -356,6 +366,8 @@ impl<'a> Standing<'a> {
                 let mut side = Side::new(*call, to.dialler(), local, described.clone());
                 side.party.clone_from(&callee);
                 side.origin = origin;
+                let mut sent = sent;
+                security.dress(&mut sent);
                 side.sent = Some(sent);
                 let now = Instant::now();
                 side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
@@ -521,7 +533,7 @@ impl<'a> Standing<'a> {
             }
             return Some(response);
         }
-        let offer = match Described::read(&request.body) {
+        let offer = match Described::offered(&request.body, &self.sides.get(side)?.security) {
             Ok(offer) => offer,
             // The session stays as it was (RFC 3261 14.2).
             Err(refusal) => return Some(request.respond(488).with("Warning", refusal.warning())),
@@ -601,7 +613,8 @@ impl<'a> Standing<'a> {
                 if let Some(timer) = self.sides.get_mut(1 - from).and_then(|to| to.timer.as_mut()) {
                     timer.answered(&r.headers, now);
                 }
-                Described::read(&r.body).map_err(|_| 488)
+                let security = self.sides.get(1 - from).map(|to| to.security.clone()).unwrap_or_default();
+                Described::answered(&r.body, &security).map_err(|_| 488)
             }
             Ok(r) if r.code == 491 => Err(491),
             // RFC 3261 14.1 and RFC 3311: the dialog is gone; the endpoint tells its end.
@@ -676,6 +689,13 @@ impl<'a> Standing<'a> {
         let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
         let heard = self.relay.heard();
         for (side, heard) in self.sides.iter().zip(heard) {
+            if let Some(failure) = heard.failure {
+                let by = CallEndedBy::Gateway;
+                return Some(Over::fault(
+                    by,
+                    &Reason::MediaKeys.with(format_args!("{}: {failure}", side.party.number)),
+                ));
+            }
             // Who is on hold, or holds, need not send.
             let sends = side.described.direction == Direction::SendRecv && side.direction() == Direction::SendRecv;
             let due = heard.at.max(side.since);

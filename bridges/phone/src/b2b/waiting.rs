@@ -18,6 +18,7 @@ use crate::call::{media_address, sdp_body};
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
 use crate::route;
+use crate::security::Security;
 use crate::session_timer::{Due, SessionTimer};
 
 /// How often it is looked whether an agent is free.
@@ -70,7 +71,8 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
         return failed(place, Reason::CallFailed.with("Session-Expires"), 422, None);
     };
     // We speak to him ourselves: one of the laws is needed, also where he offers nothing.
-    let offered = match Described::read(&request.body) {
+    let security = Security::incoming(shared, &Target::Flow(flow.id));
+    let offered = match Described::offered(&request.body, &security) {
         Ok(offered) => offered,
         Err(refusal) => return failed(place, refusal.reason().fault(), 488, Some(refusal.warning())),
     };
@@ -188,10 +190,11 @@ impl Waiting<'_> {
                     self.waits.unserved();
                 }
                 Some(Ringing::Progress { .. }) => {}
-                Some(Ringing::Answered { branch, call, response }) => {
-                    let Some(called) = calling.take() else { continue };
+                Some(Ringing::Answered { branch, call, response, mut security }) => {
+                    let Some(mut called) = calling.take() else { continue };
                     let Some(agent) = called.agent(branch).cloned() else { continue };
-                    let Ok(described) = Described::read(&response.body) else {
+                    security.dress(&mut called.sent);
+                    let Ok(described) = Described::answered(&response.body, &security) else {
                         call.bye();
                         self.waits.unserved();
                         continue;

@@ -62,7 +62,15 @@ impl Baresip {
             dir.display(),
             a.port + 20,
         );
-        for module in modules.iter().filter(|m| PathBuf::from("/usr/lib/baresip/modules").join(m).exists()) {
+        // Only where it is used: dtls_srtp makes a key at each start.
+        let secure: &[&str] = match a.extra {
+            e if e.contains("dtls_srtp") => &["dtls_srtp.so"],
+            e if e.contains("mediaenc") => &["srtp.so"],
+            _ => &[],
+        };
+        for module in
+            modules.iter().chain(secure).filter(|m| PathBuf::from("/usr/lib/baresip/modules").join(m).exists())
+        {
             let kind = if ["account.so", "menu.so", "ctrl_tcp.so"].contains(module) { "module_app" } else { "module" };
             config.push_str(&format!("{kind} {module}\n"));
         }

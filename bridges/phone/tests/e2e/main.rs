@@ -13,6 +13,7 @@ mod features;
 mod gateway;
 mod guard;
 mod raw;
+mod secure;
 mod signal;
 mod signalling;
 mod sipp;
