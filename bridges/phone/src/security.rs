@@ -117,8 +117,11 @@ impl Security {
     pub fn offered(&mut self, peer: &mut Peer) -> Result<Agreed, KeyError> {
         let rules = self.rules;
         let refused = !(rules.secret || rules.keys_in_clear);
-        if peer.is_sdes() && (refused || rules.srtp == Srtp::Off) && !peer.without_keys() && refused {
-            return Err(KeyError::InClear);
+        if peer.is_sdes() && (refused || rules.srtp == Srtp::Off) {
+            let optional = peer.without_keys();
+            if refused && !optional {
+                return Err(KeyError::InClear);
+            }
         }
         if peer.is_plain() && rules.srtp == Srtp::Require {
             return Err(KeyError::Needed);
