@@ -71,6 +71,26 @@ impl Over {
     }
 }
 
+fn hung_up(side: usize) -> Over {
+    let (by, words) = match side {
+        0 => (CallEndedBy::Caller, Text::new("主叫挂机", "the caller hung up")),
+        _ => (CallEndedBy::Callee, Text::new("被叫挂机", "the phone called hung up")),
+    };
+    Over { by, code: "ended", words }
+}
+
+/// What the end of one leg means for the call.
+fn ended(side: usize, reason: &EndReason) -> Over {
+    match reason {
+        EndReason::Bye(_) | EndReason::Cancelled => hung_up(side),
+        EndReason::Timeout => Over::fault(CallEndedBy::Network, &Reason::Unreachable.fault()),
+        EndReason::FlowClosed => Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault()),
+        EndReason::Rejected(r) => Over::fault(CallEndedBy::Network, &crate::outbound::rejected(r)),
+        EndReason::LocalBye => Over::fault(CallEndedBy::Gateway, &Reason::CallFailed.fault()),
+        EndReason::Error(error) => Over::fault(CallEndedBy::Network, &Reason::CallFailed.with(error)),
+    }
+}
+
 /// An INVITE of a phone for the number of another account.
 pub(crate) struct Incoming {
     pub call: Call,

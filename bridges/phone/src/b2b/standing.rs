@@ -10,13 +10,13 @@ use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipErr
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::Over;
 use super::board::{Line, Newcomer, Order, Yielded};
 use super::relay::{End as MediaEnd, Relay};
 use super::replaces::DialogName;
 use super::ring::{Ringing, elsewhere};
 use super::sdp::{self, Described, Local};
 use super::transfer::{self, Going, Gone, Transfer};
+use super::{Over, ended, hung_up};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
@@ -754,26 +754,6 @@ impl<'a> Standing<'a> {
             Ok(_) | Err(_) => timer.later(Instant::now()),
         }
         None
-    }
-}
-
-fn hung_up(side: usize) -> Over {
-    let (by, words) = match side {
-        0 => (CallEndedBy::Caller, Text::new("主叫挂机", "the caller hung up")),
-        _ => (CallEndedBy::Callee, Text::new("被叫挂机", "the phone called hung up")),
-    };
-    Over { by, code: "ended", words }
-}
-
-/// What the end of one leg means for the call.
-fn ended(side: usize, reason: &EndReason) -> Over {
-    match reason {
-        EndReason::Bye(_) | EndReason::Cancelled => hung_up(side),
-        EndReason::Timeout => Over::fault(CallEndedBy::Network, &Reason::Unreachable.fault()),
-        EndReason::FlowClosed => Over::fault(CallEndedBy::Network, &Reason::SignallingLost.fault()),
-        EndReason::Rejected(r) => Over::fault(CallEndedBy::Network, &crate::outbound::rejected(r)),
-        EndReason::LocalBye => Over::fault(CallEndedBy::Gateway, &Reason::CallFailed.fault()),
-        EndReason::Error(error) => Over::fault(CallEndedBy::Network, &Reason::CallFailed.with(error)),
     }
 }
 
