@@ -58,6 +58,11 @@ impl Over {
         Over { by, code: fault.code, words: Text::new(&fault.zh, &fault.en) }
     }
 
+    fn without_keys(number: &str, failure: media_secure::Failure) -> Over {
+        let fault = Reason::MediaKeys.with(format_args!("{number}: {failure}"));
+        Over::fault(CallEndedBy::Gateway, &fault)
+    }
+
     fn cancelled() -> Over {
         Over {
             by: CallEndedBy::Caller, code: "cancelled", words: Text::new("主叫取消呼叫", "the caller gave up")

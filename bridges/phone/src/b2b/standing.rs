@@ -690,11 +690,7 @@ impl<'a> Standing<'a> {
         let heard = self.relay.heard();
         for (side, heard) in self.sides.iter().zip(heard) {
             if let Some(failure) = heard.failure {
-                let by = CallEndedBy::Gateway;
-                return Some(Over::fault(
-                    by,
-                    &Reason::MediaKeys.with(format_args!("{}: {failure}", side.party.number)),
-                ));
+                return Some(Over::without_keys(&side.party.number, failure));
             }
             // Who is on hold, or holds, need not send.
             let sends = side.described.direction == Direction::SendRecv && side.direction() == Direction::SendRecv;
