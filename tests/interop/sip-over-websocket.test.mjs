@@ -26,6 +26,12 @@ const SOFT_PHONE = async ({ server, user, password }) => {
     transportOptions: { server, keepAliveInterval: 1, traceSip: false }, sessionDescriptionHandlerFactory: description,
     delegate: {
       onInvite(invitation) {
+        // A page is offered DTLS-SRTP first. This one is a plain phone: it refuses that, and is asked again in plain.
+        if (/UDP\/TLS\/RTP\/SAVPF/.test(invitation.request.body)) {
+          phone.protected = (phone.protected ?? 0) + 1;
+          invitation.reject({ statusCode: 488 });
+          return;
+        }
         const call = { via: invitation.request.getHeader('via'), contact: invitation.request.getHeader('contact'), states: [] };
         phone.calls.push(call);
         call.invitation = invitation;
@@ -104,6 +110,7 @@ test('sip.js in Chromium registers over wss, is called, hangs up and is hung up'
   assert.match(call.via, new RegExp(`^SIP/2\\.0/WSS 127\\.0\\.0\\.1:${port};rport;branch=z9hG4bK`));
   assert.match(call.contact, new RegExp(`@127\\.0\\.0\\.1:${port};transport=ws>`));
   assert.match(call.offer, /m=audio \d+ RTP\/AVP/);
+  assert.equal(await page.evaluate(() => window.phone.protected), 1, 'the protected offer came before');
   await gateway.api.delete(`${members}/${id(member.id)}`);
   await until('the BYE reaches the page', () => page.evaluate(() => window.phone.calls.at(-1).states.includes('Terminated')), 10);
 
