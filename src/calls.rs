@@ -26,11 +26,17 @@ const LAST_RECORDS: Duration = Duration::from_millis(2500);
 #[derive(Default)]
 pub struct Books {
     written: AtomicU64,
+    unwritten: AtomicU64,
 }
 
 impl Books {
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Records that the database did not take before the gateway stopped.
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
     }
 }
 
@@ -101,6 +107,7 @@ async fn write(app: Shared, mut queue: mpsc::Receiver<CallRecord>) {
             }
             told = true;
             if app.shutdown.is_cancelled() {
+                give_up(&app, &rows, &mut queue);
                 return;
             }
             tokio::time::sleep(RETRY).await;
@@ -132,6 +139,20 @@ pub async fn tell(app: Shared) {
         });
     }
     tasks.join_all().await;
+}
+
+/// The gateway stops and the database takes nothing: what is in hand and in the queue goes to the log, one line each, so that it
+/// can be put in by hand.
+fn give_up(app: &App, rows: &[CallRow], queue: &mut mpsc::Receiver<CallRecord>) {
+    let waiting: Vec<CallRow> = std::iter::from_fn(|| queue.try_recv().ok()).map(CallRow::of).collect();
+    let all = rows.iter().chain(&waiting);
+    for row in all.clone() {
+        let record = serde_json::to_string(row).unwrap_or_default();
+        tracing::error!(record, "a record of a call is lost to the database");
+    }
+    let count = all.count() as u64;
+    app.books.unwritten.fetch_add(count, Ordering::Relaxed);
+    tracing::error!(calls = count, "records of calls could not be written before the stop");
 }
 
 /// Deletes what is older, or more, than the settings say, once an hour.

@@ -170,7 +170,7 @@ impl Metrics {
             raise(&self.reports.with_label_values(&[kind]), total);
         }
         raise(&self.call_records.with_label_values(&["written"]), app.books.written());
-        raise(&self.call_records.with_label_values(&["lost"]), crate::calls::lost(app));
+        raise(&self.call_records.with_label_values(&["lost"]), crate::calls::lost(app) + app.books.unwritten());
         self.reports_waiting.with_label_values(&["alarm"]).set(app.alarms.waiting() as i64);
         self.reports_waiting.with_label_values(&["position"]).set(app.reports.waiting() as i64);
         let made = &app.transcoders.counters;

@@ -59,6 +59,18 @@ pub fn websocket(data: &[u8]) {
     }
 }
 
+/// A STUN Binding request: what is answered gives back our address and nothing else, and never more than is right.
+pub fn stun(data: &[u8]) {
+    for peer in ["192.0.2.1:32853", "[2001:db8::1]:5060"] {
+        let Ok(peer) = peer.parse() else { return };
+        if let Some(answer) = crate::stun::answer(data, peer) {
+            assert!(data.len() >= 20 && (32..=44).contains(&answer.len()));
+            assert_eq!(answer.get(4..20), data.get(4..20), "the transaction is the asker's");
+            assert!(crate::stun::answer(&answer, peer).is_none(), "two of us would answer each other for ever");
+        }
+    }
+}
+
 /// The framer gives the same frames whether the bytes come at once or one by one.
 pub fn stream(data: &[u8]) {
     let limits = Limits { max_header: 2048, max_body: 4096, ..Limits::default() };

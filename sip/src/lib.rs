@@ -28,6 +28,7 @@ pub mod registrar;
 pub mod service;
 pub mod stats;
 pub mod stream;
+pub mod stun;
 pub mod uri;
 
 pub use auth::{AuthResult, DigestClient, DigestConfig, DigestServer, Secret};

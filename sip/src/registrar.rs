@@ -25,7 +25,33 @@ pub struct Binding {
     pub call_id: String,
     pub cseq: u32,
     pub user_agent: Option<String>,
+    /// `+sip.instance`: the device itself, whatever its address (RFC 5626 section 4.1).
+    pub instance: Option<String>,
+    /// The number of this flow of the instance (RFC 5626 section 4.2), where the registration follows that RFC.
+    pub reg_id: Option<u32>,
+    /// The wish for this contact among the others, in thousandths (RFC 3261 section 10.2.1.2); 1000 where nothing is said.
+    pub q: u16,
+    /// The proxies between us and the contact, the first of the Route of a request to it first (RFC 3327).
+    pub path: Vec<String>,
 }
+
+impl Binding {
+    /// Whether a new contact takes the place of this one: the same URI, or the same flow of the same device.
+    fn is_replaced_by(&self, contact: &Uri, instance: Option<&str>, reg_id: Option<u32>) -> bool {
+        match (instance, &self.instance) {
+            // A device that comes back with another port or address (section 6 of RFC 5626; without reg-id by the same reason).
+            (Some(new), Some(old)) if new == old => self.reg_id == reg_id,
+            // Two devices behind one NAT may say the same private contact.
+            (Some(_), Some(_)) => false,
+            _ => self.contact.same_contact(contact),
+        }
+    }
+}
+
+/// Entries of a Path that are kept; a REGISTER with more is refused.
+const MAX_PATH: usize = 8;
+/// Bytes of an instance's name.
+const MAX_INSTANCE: usize = 128;
 
 /// Rules of a [`Location`] table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +104,9 @@ pub enum RegisterError {
     /// 400.
     #[error("Contact or Expires cannot be used")]
     Bad,
+    /// 439: it asked for RFC 5626 through a proxy that does not know it.
+    #[error("the first hop lacks outbound support")]
+    NoOutbound,
     /// 423; the peer's fault.
     #[error("expiry shorter than {0:?}")]
     TooBrief(Duration),
@@ -94,6 +123,9 @@ impl RegisterError {
     pub fn response(&self, req: &Request) -> Response {
         match self {
             RegisterError::Bad => req.respond(400),
+            RegisterError::NoOutbound => {
+                Response { reason: "First Hop Lacks Outbound Support".into(), ..req.respond(439) }
+            }
             RegisterError::TooBrief(min) => req.respond(423).with("Min-Expires", min.as_secs().to_string()),
             RegisterError::OutOfOrder => req.respond(500),
             RegisterError::Full => req.respond(503).with("Retry-After", "30"),
@@ -155,6 +187,17 @@ impl Location {
         let strict = self.config.strict_cseq;
         let late = |list: &[Binding]| strict && list.iter().any(|b| b.call_id == call_id && b.cseq >= cseq);
         let mut granted = Duration::ZERO;
+        let path: Vec<String> =
+            req.headers.get_all("Path").map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect();
+        let first =
+            path.first().map(|p| p.parse::<crate::uri::NameAddr>()).transpose().map_err(|_| RegisterError::Bad)?;
+        if path.len() > MAX_PATH {
+            return Err(RegisterError::Bad);
+        }
+        // Section 6 of RFC 5626: through a proxy only when that one keeps the flow, which `ob` says.
+        let direct = req.headers.get_all("Via").count() <= 1;
+        let keeps = first.as_ref().is_some_and(|f| f.uri.param("ob").is_some());
+        let wants_outbound = req.headers.tokens("Supported").any(|t| t.eq_ignore_ascii_case("outbound"));
         if req.headers.get("Contact").map(str::trim) == Some("*") {
             if req.expires() != Some(0) || req.headers.count("Contact") > 1 {
                 return Err(RegisterError::Bad);
@@ -166,6 +209,13 @@ impl Location {
         } else {
             for value in req.headers.get_all("Contact").take(8) {
                 let contact: crate::uri::NameAddr = value.parse().map_err(|_| RegisterError::Bad)?;
+                let instance = contact.param("+sip.instance").map(crate::text::unquote);
+                let instance = instance.filter(|i| !i.is_empty() && i.len() <= MAX_INSTANCE);
+                let reg_id = contact.param("reg-id").and_then(|n| n.trim().parse::<u32>().ok()).filter(|n| *n > 0);
+                let reg_id = reg_id.filter(|_| wants_outbound && instance.is_some());
+                if reg_id.is_some() && !direct && !keeps {
+                    return Err(RegisterError::NoOutbound);
+                }
                 let asked = match contact.param("expires") {
                     Some(v) => message::seconds(v).or(Some(3_600)),
                     None => req.expires(),
@@ -173,14 +223,14 @@ impl Location {
                 let asked = asked.map_or(self.config.default_expires, |s| Duration::from_secs(u64::from(s)));
                 if late(
                     list.iter()
-                        .filter(|b| b.contact.same_contact(&contact.uri))
+                        .filter(|b| b.is_replaced_by(&contact.uri, instance.as_deref(), reg_id))
                         .cloned()
                         .collect::<Vec<_>>()
                         .as_slice(),
                 ) {
                     return Err(RegisterError::OutOfOrder);
                 }
-                list.retain(|b| !b.contact.same_contact(&contact.uri));
+                list.retain(|b| !b.is_replaced_by(&contact.uri, instance.as_deref(), reg_id));
                 if asked.is_zero() {
                     continue;
                 }
@@ -188,7 +238,12 @@ impl Location {
                     return Err(RegisterError::TooBrief(self.config.min_expires));
                 }
                 granted = asked.min(self.config.max_expires);
+                let q = contact.param("q").and_then(|q| q.trim().parse::<f32>().ok()).unwrap_or(1.0);
                 list.push(Binding {
+                    instance,
+                    reg_id,
+                    q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
+                    path: path.clone(),
                     contact: contact.uri,
                     flow: flow.id,
                     transport: flow.transport,
@@ -279,10 +334,28 @@ impl Location {
         let mut out = req.respond(200);
         for b in &done.bindings {
             let left = b.expires_at.saturating_duration_since(now).as_secs();
-            out.headers.push("Contact", format!("<{}>;expires={left}", b.contact));
+            let mut value = format!("<{}>;expires={left}", b.contact);
+            if let Some(instance) = &b.instance {
+                value.push_str(&format!(";+sip.instance={}", crate::text::quote(instance)));
+            }
+            if let Some(reg_id) = b.reg_id {
+                value.push_str(&format!(";reg-id={reg_id}"));
+            }
+            if b.q < 1000 {
+                value.push_str(&format!(";q=0.{:03}", b.q));
+            }
+            out.headers.push("Contact", value);
         }
         let own = if done.gone { 0 } else { done.granted.as_secs() };
         out.headers.set("Expires", own.to_string());
+        // The phone has to see that the proxies between are known here (RFC 3327 section 5.3), and that its flow is kept.
+        for value in req.headers.get_all("Path").take(MAX_PATH) {
+            out.headers.push("Path", value.trim());
+        }
+        let call_id = req.call_id().unwrap_or_default();
+        if done.bindings.iter().any(|b| b.reg_id.is_some() && b.call_id == call_id) {
+            out.headers.push("Require", "outbound");
+        }
         out
     }
 }

@@ -190,3 +190,60 @@ fn stream_framing() {
     assert_eq!(fails(b"A\r\nl: 1\r\nContent-Length: 2\r\n\r\n"), FrameError::BadContentLength);
     assert_eq!(fails(&[b'x'; 300]), FrameError::HeaderTooLarge);
 }
+
+/// RFC 5626 and 3327: flows of one device, devices behind one NAT, and what the answer says.
+#[test]
+fn instances_flows_and_paths() {
+    let now = Instant::now();
+    let flow = |n| common::flow(n, "10.0.0.1:5060", "203.0.113.9:41872", Transport::Udp, LinkProfile::LAN);
+    let mut table = Location::new(LocationConfig::default());
+    let contact = |uri: &str, more: &str| {
+        register(1).with("Supported", "path, outbound").with("Contact", format!("<sip:8001@{uri}>{more}"))
+    };
+    let device = ";+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"";
+    let of =
+        |table: &Location| -> Vec<String> { table.lookup(now, "a").iter().map(|b| b.contact.to_string()).collect() };
+    let one = contact("10.0.0.7:5060", &format!("{device};reg-id=1;q=0.5"));
+    let first = table.register(now, "a", &one, &flow(1)).unwrap();
+    let ok = table.answer(now, &one, &first);
+    assert_eq!(ok.headers.get("Require"), Some("outbound"));
+    let said = ok.headers.get("Contact").unwrap();
+    assert!(
+        said.contains("+sip.instance=\"<urn:uuid:") && said.contains(";reg-id=1") && said.contains(";q=0.500"),
+        "{said}"
+    );
+    // A second flow stands beside it; the first flow from another port takes its own place.
+    table.register(now, "a", &contact("10.0.0.7:5061", &format!("{device};reg-id=2")), &flow(2)).unwrap();
+    table.register(now, "a", &contact("10.0.0.7:6060", &format!("{device};reg-id=1")), &flow(3)).unwrap();
+    assert_eq!(of(&table), ["sip:8001@10.0.0.7:5061", "sip:8001@10.0.0.7:6060"]);
+    // Another device with the same private contact is another binding; one without any instance is found by its URI.
+    let other = device.replace("AABB", "1122");
+    table.register(now, "a", &contact("10.0.0.7:6060", &other), &flow(4)).unwrap();
+    table.register(now, "a", &contact("10.0.0.8:5060", ""), &flow(5)).unwrap();
+    table.register(now, "a", &contact("10.0.0.8:5060", ""), &flow(6)).unwrap();
+    assert_eq!(table.lookup(now, "a").len(), 4);
+    // After a restart with a new port, without reg-id.
+    table.register(now, "a", &contact("10.0.0.7:7070", &other), &flow(7)).unwrap();
+    assert_eq!(table.lookup(now, "a").len(), 4);
+    // Through a proxy: kept with its path, told in the answer; outbound only when the proxy keeps flows.
+    let far = contact("10.0.0.9:5060", &format!("{};reg-id=1", device.replace("AABB", "3344")));
+    let mut far = far.with("Via", "SIP/2.0/UDP 198.51.100.1;branch=z9hG4bK1");
+    far.headers.push("Via", "SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK2");
+    let mut blind = far.clone();
+    blind.headers.push("Path", "<sip:edge.example;lr>");
+    assert_eq!(table.register(now, "a", &blind, &flow(8)).unwrap_err().response(&blind).code, 439);
+    far.headers.push("Path", "<sip:x@edge.example;lr;ob>");
+    far.headers.push("Path", "<sip:inner.example;lr>");
+    let done = table.register(now, "a", &far, &flow(8)).unwrap();
+    let ok = table.answer(now, &far, &done);
+    assert_eq!(ok.headers.get_all("Path").count(), 2);
+    let bound = done.bindings.last().unwrap();
+    assert_eq!(bound.path, ["<sip:x@edge.example;lr;ob>", "<sip:inner.example;lr>"]);
+    // Too long a path, and what is none.
+    for path in ["x y", "<"] {
+        assert!(table.register(now, "a", &contact("10.0.0.1", "").with("Path", path), &flow(9)).is_err(), "{path}");
+    }
+    let mut long = contact("10.0.0.1", "");
+    (0..9).for_each(|_| long.headers.push("Path", "<sip:edge.example;lr>"));
+    assert_eq!(table.register(now, "a", &long, &flow(9)), Err(RegisterError::Bad));
+}

@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use sip::auth::{Algorithm, claimed_user};
 use sip::{
     AuthResult, Binding, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Offence, Request,
-    Response, Target, Transport,
+    Response, Target, Transport, Uri,
 };
 
 use crate::NAME;
 use crate::config::{Config, Digest};
+use crate::ping::Pings;
 use crate::reach::Reach;
 
 /// A contact in storage.
@@ -32,6 +33,20 @@ struct Saved {
     expires_at: Timestamp,
     #[serde(default)]
     user_agent: Option<String>,
+    /// `+sip.instance` and `reg-id` (RFC 5626).
+    #[serde(default)]
+    instance: Option<String>,
+    #[serde(default)]
+    reg_id: Option<u32>,
+    /// Thousandths.
+    #[serde(default)]
+    q: Option<u16>,
+    /// The proxies on the way (RFC 3327).
+    #[serde(default)]
+    path: Vec<String>,
+    /// None: it is not asked.
+    #[serde(default)]
+    reachable: Option<bool>,
 }
 
 struct Table {
@@ -40,6 +55,7 @@ struct Table {
     restored: HashMap<String, Vec<Saved>>,
     /// Connections that registered with a ticket, and which.
     tickets: HashMap<FlowId, String>,
+    pings: Pings,
 }
 
 pub(crate) struct Accounts {
@@ -84,7 +100,12 @@ impl Accounts {
             ..LocationConfig::default()
         });
         let accounts = Accounts {
-            table: Mutex::new(Table { location, restored: HashMap::new(), tickets: HashMap::new() }),
+            table: Mutex::new(Table {
+                location,
+                restored: HashMap::new(),
+                tickets: HashMap::new(),
+                pings: Pings::default(),
+            }),
             any: DigestServer::new(any),
             md5: DigestServer::new(DigestConfig::new(&config.realm)),
             config: config.clone(),
@@ -108,6 +129,9 @@ impl Accounts {
                     offline(ctx, device.id.name(), why);
                 }
                 continue;
+            }
+            for saved in &live {
+                ctx.sip.remember(saved.received, device.id.name());
             }
             self.lock().restored.insert(device.id.name().to_owned(), live);
             ctx.registry.change(&device.id, |d| set_online(d, true));
@@ -190,6 +214,7 @@ impl Accounts {
             Ok(done) => {
                 let response = table.location.answer(now, request, &done);
                 table.restored.remove(&user);
+                table.pings.heard(flow.id);
                 if ticket_of(&prover).is_some() && !done.gone {
                     table.tickets.insert(flow.id, prover);
                 } else {
@@ -211,6 +236,8 @@ impl Accounts {
         let Some(newest) = bindings.last() else { return };
         let wall = Timestamp::now();
         let at = |b: &Binding| wall.plus_seconds(b.expires_at.saturating_duration_since(now).as_secs() as u32);
+        let table = self.lock();
+        let reachable = |flow| table.pings.reachable(flow);
         let saved: Vec<Saved> = bindings
             .iter()
             .map(|b| Saved {
@@ -219,8 +246,14 @@ impl Accounts {
                 received: b.received,
                 expires_at: at(b),
                 user_agent: b.user_agent.as_ref().map(|a| a.chars().take(80).collect()),
+                instance: b.instance.clone(),
+                reg_id: b.reg_id,
+                q: Some(b.q),
+                path: b.path.clone(),
+                reachable: reachable(b.flow),
             })
             .collect();
+        drop(table);
         let id = DeviceId::new(NAME, user);
         let channel = ChannelId::new(&id, "0");
         let old = ctx.registry.get(&id);
@@ -275,38 +308,102 @@ impl Accounts {
             .location
             .lookup(Instant::now(), user)
             .iter()
-            .any(|b| b.flow == flow.id || same(b.transport, b.received));
+            // Behind a proxy many phones have its address: they prove themselves each time.
+            .any(|b| b.path.is_empty() && (b.flow == flow.id || same(b.transport, b.received)));
         let now = Timestamp::now();
-        live || table
-            .restored
-            .get(user)
-            .is_some_and(|list| list.iter().any(|s| s.expires_at > now && same(Transport::Udp, s.received)))
+        live || table.restored.get(user).is_some_and(|list| {
+            list.iter().any(|s| s.path.is_empty() && s.expires_at > now && same(Transport::Udp, s.received))
+        })
     }
 
-    /// Where to call an account; empty when it is not registered. The newest contact comes first.
+    /// Where to call an account; empty when it is not registered. The contact that is wished for most comes first (q, RFC 3261
+    /// 10.2.1.2), of equal ones the newest; those that no longer answer come last. Flows of one device are one reach.
     pub fn reaches(&self, sip: &sip::Sip, user: &str) -> Vec<Reach> {
         let table = self.lock();
-        let mut out: Vec<Reach> = table
-            .location
-            .lookup(Instant::now(), user)
-            .into_iter()
-            .rev()
-            .filter_map(|b| match (sip.flow(b.flow), b.transport) {
-                (Some(_), _) => Some(Reach::phone(Target::Flow(b.flow), b.contact.clone())),
-                (None, Transport::Udp) => {
-                    Some(Reach::phone(Target::Address(Transport::Udp, b.received), b.contact.clone()))
-                }
-                (None, _) => None,
-            })
-            .collect();
+        let mut live = table.location.lookup(Instant::now(), user);
+        live.reverse();
+        live.sort_by_key(|b| (table.pings.reachable(b.flow) == Some(false), std::cmp::Reverse(b.q)));
+        let mut out: Vec<(Option<&str>, Reach)> = Vec::new();
+        for b in live {
+            let target = match (sip.flow(b.flow), b.transport) {
+                (Some(_), _) => Target::Flow(b.flow),
+                (None, Transport::Udp) => Target::Address(Transport::Udp, b.received),
+                (None, _) => continue,
+            };
+            let reach = Reach { route: b.path.clone(), ..Reach::phone(target, b.contact.clone()) };
+            let device = b.instance.as_deref().filter(|_| b.reg_id.is_some());
+            match out.iter_mut().find(|(d, _)| device.is_some() && *d == device) {
+                Some((_, first)) => first.others.push(reach),
+                None => out.push((device, reach)),
+            }
+        }
         if out.is_empty() {
             let now = Timestamp::now();
             let saved = table.restored.get(user).into_iter().flatten().filter(|s| s.expires_at > now);
-            out.extend(saved.filter_map(|s| {
-                Some(Reach::phone(Target::Address(Transport::Udp, s.received), s.contact.parse().ok()?))
-            }));
+            let reach = |s: &Saved| {
+                let target = Target::Address(Transport::Udp, s.received);
+                Some(Reach { route: s.path.clone(), ..Reach::phone(target, s.contact.parse().ok()?) })
+            };
+            return saved.filter_map(reach).collect();
         }
+        out.into_iter().map(|(_, reach)| reach).collect()
+    }
+
+    /// Whom to ask now whether it is there: contacts over UDP behind NAT, or all over UDP, as the settings say.
+    pub fn pings_due(&self) -> Vec<(String, FlowId, Uri, Vec<String>)> {
+        if self.config.ping_interval == 0 {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut table = self.lock();
+        let asked = |b: &Binding| {
+            let port = b.contact.port.unwrap_or(5060);
+            let elsewhere = b.contact.ip() != Some(b.received.ip()) || port != b.received.port();
+            b.transport == Transport::Udp && b.expires_at > now && (self.config.ping_all || elsewhere)
+        };
+        let all: Vec<FlowId> =
+            table.location.iter().flat_map(|(_, l)| l).filter(|b| asked(b)).map(|b| b.flow).collect();
+        let every = Duration::from_secs(u64::from(self.config.ping_interval));
+        let due = table.pings.due(now, &all, every);
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let due: std::collections::HashSet<FlowId> = due.into_iter().collect();
+        let of = |(user, list): (&str, &[Binding])| -> Vec<_> {
+            let hit = list.iter().filter(|b| due.contains(&b.flow) && asked(b));
+            hit.map(|b| (user.to_owned(), b.flow, b.contact.clone(), b.path.clone())).collect()
+        };
+        let mut out: Vec<(String, FlowId, Uri, Vec<String>)> = table.location.iter().flat_map(of).collect();
+        // Several accounts of one flow: one question answers for all that hangs on it.
+        out.sort_by_key(|(_, flow, ..)| *flow);
+        out.dedup_by_key(|(_, flow, ..)| *flow);
         out
+    }
+
+    /// What came of asking. A phone of which no contact answers any more is shown as gone; calls to it are tried all the same.
+    pub fn pinged(&self, ctx: &BridgeContext, user: &str, flow: FlowId, answered: bool) {
+        let now = Instant::now();
+        let (bindings, any) = {
+            let mut table = self.lock();
+            if table.pings.answered(flow, answered).is_none() {
+                return;
+            }
+            let bindings: Vec<Binding> = table.location.lookup(now, user).into_iter().cloned().collect();
+            let any = bindings.iter().any(|b| table.pings.reachable(b.flow) != Some(false));
+            (bindings, any)
+        };
+        if bindings.is_empty() {
+            return;
+        }
+        tracing::info!(phone = user, answered, "a phone answers again, or no longer");
+        self.online(ctx, user, &bindings, now);
+        if !any {
+            let why = Text::new("话机不再应答", "the phone no longer answers");
+            ctx.registry.change(&DeviceId::new(NAME, user), |d| {
+                set_online(d, false);
+                d.offline_reason = Some(why);
+            });
+        }
     }
 
     /// Whether a contact that is registered sends from this address.

@@ -44,6 +44,10 @@ pub struct Config {
     pub register_default: u32,
     /// Contacts of one account; the oldest gives way.
     pub max_contacts: usize,
+    /// Seconds between two questions to a phone over UDP behind NAT, whether it is there; 0: none is asked.
+    pub ping_interval: u32,
+    /// All phones over UDP are asked.
+    pub ping_all: bool,
     /// Calls at once, both ways.
     pub max_calls: usize,
     /// Calls at once of one caller.
@@ -82,6 +86,8 @@ impl Default for Config {
             register_max: 3600,
             register_default: 600,
             max_contacts: 5,
+            ping_interval: 30,
+            ping_all: false,
             max_calls: 500,
             max_calls_per_caller: 4,
             ring_timeout: 45,

@@ -8,6 +8,7 @@
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
 //! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
+//! - `ping`: OPTIONS to phones behind NAT.
 //! - `fraud`, `watch`: patterns of calls that look like a stolen account, and the alarms of the guard against scanners.
 //! - `b2b`: phone to phone, with forking, forwards and relayed sound.
 
@@ -26,6 +27,7 @@ mod outbound;
 mod phone;
 mod picture;
 mod pin;
+mod ping;
 mod prompt;
 mod reach;
 mod reception;

@@ -16,7 +16,7 @@ use crate::faults::Reason;
 use crate::metrics::Metrics;
 use crate::route::Dialler;
 use crate::watch::{self, Watch};
-use crate::{NAME, inbound, outbound};
+use crate::{NAME, inbound, outbound, ping};
 
 /// The methods that a phone may use with us.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK, REGISTER";
@@ -149,6 +149,7 @@ impl Phone {
                 _ = second.tick() => {
                     shared.accounts.tick(&shared.ctx);
                     watch::tick(shared);
+                    ping::tick(shared);
                     if let Some(m) = &shared.metrics {
                         m.registered.set(shared.accounts.count() as i64);
                     }

@@ -15,6 +15,10 @@ pub(crate) struct Reach {
     /// What a 401 or 407 is answered with.
     pub credentials: Option<DigestClient>,
     pub identity: Identity,
+    /// The proxies on the way, the nearest first (RFC 3327): the Route of the request.
+    pub route: Vec<String>,
+    /// Other flows of the same device, asked in turn when this one fails (RFC 5626 section 5.3).
+    pub others: Vec<Reach>,
 }
 
 /// How From, To and the identity headers are written.
@@ -27,12 +31,22 @@ pub(crate) enum Identity {
 impl Reach {
     /// A contact of a phone.
     pub fn phone(target: Target, contact: Uri) -> Reach {
-        Reach { target, uri: contact, credentials: None, identity: Identity::Own }
+        Reach {
+            target,
+            uri: contact,
+            credentials: None,
+            identity: Identity::Own,
+            route: Vec::new(),
+            others: Vec::new(),
+        }
     }
 
     /// An INVITE with request URI, From, To and identity headers; the rest is the asker's.
     pub fn invite(&self, shared: &Shared, caller: &CallParty, callee: &CallParty) -> Request {
         let mut request = Request::new(Method::Invite, self.uri.clone());
+        for route in &self.route {
+            request.headers.push("Route", route);
+        }
         match &self.identity {
             Identity::Own => {
                 let host = shared.ctx.sip.local_address(&self.target).ip().to_string();
@@ -42,6 +56,16 @@ impl Reach {
                 request.headers.set("To", NameAddr::new(Uri::sip(&callee.number, &host, None)).to_string());
                 request.headers.set("P-Asserted-Identity", from.to_string());
             }
+        }
+        request
+    }
+
+    /// The same request by another flow of the same device.
+    pub fn instead(&self, mut request: Request) -> Request {
+        request.uri = self.uri.clone();
+        request.headers.remove("Route");
+        for route in &self.route {
+            request.headers.push("Route", route);
         }
         request
     }

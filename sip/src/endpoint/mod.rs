@@ -75,7 +75,7 @@ impl Default for EndpointConfig {
             limits: Limits::default(),
             user_agent: String::new(),
             advertised: None,
-            supported: vec!["timer".to_owned(), reliable::TAG.to_owned()],
+            supported: ["timer", reliable::TAG, "path", "outbound"].map(str::to_owned).to_vec(),
             ring_timeout: Duration::from_secs(180),
             large_over_tcp: false,
         }

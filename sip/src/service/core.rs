@@ -118,6 +118,13 @@ impl Core {
                 // No flow for keepalives and for what cannot be SIP.
                 let start = prepass::leading_line_ends(&data);
                 if !data.get(start).is_some_and(u8::is_ascii_alphabetic) {
+                    if let Some(answer) = crate::stun::answer(&data, peer) {
+                        if let Some(socket) = self.udp.get(socket) {
+                            // Lost like any datagram when the buffer is full.
+                            let _ = socket2::SockRef::from(socket.as_ref()).send_to(&answer, &peer.into());
+                        }
+                        return;
+                    }
                     // Up to four bytes that are no SIP are some phones' way to keep a NAT open.
                     if data.len().saturating_sub(start) > 4 {
                         self.hub.shared.stats.parse_errors.inc();
@@ -267,12 +274,18 @@ impl Core {
             transport: Transport::Udp,
             local: SocketAddr::new(ip, bound.port()),
             peer,
-            profile: (self.hub.profiles)(Transport::Udp, peer),
+            profile: self.udp_profile(peer),
         };
         self.udp_flows.insert((socket, peer), flow.id);
         self.ways.insert(flow.id, Way::Udp { socket, peer, seen: now() });
         self.hub.shared.flows.insert(flow.id, flow.clone());
         Some(flow)
+    }
+
+    fn udp_profile(&self, peer: SocketAddr) -> crate::flow::LinkProfile {
+        let account = self.hub.shared.remembered.get(&peer);
+        let known = account.and_then(|account| (self.account_profile)(account.value()));
+        known.unwrap_or_else(|| (self.hub.profiles)(Transport::Udp, peer))
     }
 
     /// Forgets the longest idle twentieth of the UDP flows that nothing needs.

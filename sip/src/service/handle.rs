@@ -206,6 +206,14 @@ impl Sip {
         &self.shared.guard
     }
 
+    /// Says that this account was at this UDP address before a restart: what is sent there has the account's link profile from
+    /// the beginning. At most 100,000.
+    pub fn remember(&self, peer: SocketAddr, account: &str) {
+        if self.shared.remembered.len() < 100_000 {
+            self.shared.remembered.insert(peer, account.to_owned());
+        }
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats

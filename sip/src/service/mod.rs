@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub listening: Listening,
     pub taps: Arc<tap::Taps>,
     pub guard: Arc<Guard>,
+    /// Which account was at an address before a restart: its link profile counts from the first message to it.
+    pub remembered: DashMap<SocketAddr, String>,
     next_flow: AtomicU64,
 }
 
@@ -159,6 +161,7 @@ impl Service {
             stats: endpoint.stats(),
             listening,
             taps: Arc::default(),
+            remembered: DashMap::new(),
             guard: Arc::new(Guard::new(config.guard.clone())),
             next_flow: AtomicU64::new(0),
         });

@@ -17,6 +17,7 @@ const TARGETS: [(&str, Entry, &[&str]); 20] = [
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
     ("sip_websocket", sip::fuzz::websocket, &["sip"]),
+    ("sip_stun", sip::fuzz::stun, &["sip"]),
     ("ps", media_core::fuzz::ps, &["ps", "h264", "bin"]),
     ("ts", media_core::fuzz::ts, &["ts", "ps", "bin"]),
     ("rtp", media_core::fuzz::rtp, &["rtp", "ps", "bin"]),

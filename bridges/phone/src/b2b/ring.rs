@@ -241,8 +241,12 @@ async fn attempt(
         let _ = tell.send((way.branch, told)).await;
         false
     };
+    // Another flow of the same device is asked when this one fails before the device has said a word.
+    let mut others = reach.others.iter();
+    let again = request.clone();
+    let mut silent = true;
     let mut rung = match reach.call(shared, request).await {
-        Ok(call) => Rung { call: Some(call), taken },
+        Ok(call) => Rung { call: Some(call), taken: taken.clone() },
         Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
     };
     loop {
@@ -250,6 +254,7 @@ async fn attempt(
         let fault = match call.next().await {
             Some(CallEvent::Progress(r)) => {
                 if r.code > 100 {
+                    silent = false;
                     say(Told::Progress(r.code, Box::new(r), Box::new(security.clone()))).await;
                 }
                 continue;
@@ -266,6 +271,21 @@ async fn attempt(
             Some(CallEvent::Ended(EndReason::Rejected(r))) if !way.last && matches!(r.code, 415 | 488 | 606) => {
                 return true;
             }
+            // 430: the proxy has lost its flow (RFC 5626 section 11.5).
+            Some(CallEvent::Ended(why)) if silent && flow_failed(&why) => match others.next() {
+                Some(other) => match other.call(shared, other.instead(again.clone())).await {
+                    Ok(call) => {
+                        rung = Rung { call: Some(call), taken: taken.clone() };
+                        continue;
+                    }
+                    Err(error) => Reason::Unreachable.with(error),
+                },
+                None => match why {
+                    EndReason::Rejected(r) => return say(Told::Refused(rejected(&r))).await,
+                    EndReason::FlowClosed => Reason::SignallingLost.fault(),
+                    _ => Reason::Unreachable.fault(),
+                },
+            },
             Some(CallEvent::Ended(EndReason::Rejected(r))) => return say(Told::Refused(rejected(&r))).await,
             Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
             Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),
@@ -273,6 +293,15 @@ async fn attempt(
             Some(CallEvent::Ended(_)) | None => Reason::CallFailed.fault(),
         };
         return say(Told::Refused(Refused::of(fault))).await;
+    }
+}
+
+/// The way to the device failed, not the device.
+fn flow_failed(why: &EndReason) -> bool {
+    match why {
+        EndReason::Rejected(r) => r.code == 430,
+        EndReason::Timeout | EndReason::FlowClosed | EndReason::Error(_) => true,
+        _ => false,
     }
 }
 

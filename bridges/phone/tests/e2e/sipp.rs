@@ -111,7 +111,19 @@ pub async fn once(from: &str, port: u16, gateway: u16, xml: &str, times: u32) ->
     let mut command = Command::new("sipp");
     command
         .arg(format!("127.0.0.1:{gateway}"))
-        .args(["-i", from, "-p", &port.to_string(), "-m", &times.to_string(), "-l", "1", "-nostdin", "-trace_err"])
+        .args([
+            "-i",
+            from,
+            "-p",
+            &port.to_string(),
+            "-m",
+            &times.to_string(),
+            "-l",
+            "1",
+            "-nostdin",
+            "-trace_err",
+            "-trace_msg",
+        ])
         .args(["-recv_timeout", "1500", "-timeout", "20s", "-timeout_error", "-max_retrans", "2", "-sf"])
         .arg(&file)
         .current_dir(&dir)
@@ -120,8 +132,16 @@ pub async fn once(from: &str, port: u16, gateway: u16, xml: &str, times: u32) ->
         .stdout(log.try_clone().unwrap())
         .stderr(log);
     let status = tokio::task::spawn_blocking(move || command.status()).await.unwrap().unwrap();
+    if !status.success() && std::env::var("SIPP_LOG").is_ok() {
+        eprintln!("{}", logs(&dir));
+    }
     let _ = std::fs::remove_dir_all(&dir);
     status.success()
+}
+
+/// Waits at this port for so many calls of a called one's scenario; whether all went as written.
+pub async fn serve(at: &str, port: u16, gateway: u16, xml: &str, times: u32) -> bool {
+    once(at, port, gateway, xml, times).await
 }
 
 pub struct Sipp {
