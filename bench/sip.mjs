@@ -132,11 +132,14 @@ async function sipp(scenario, target, port, list, more, seconds) {
   const xml = join(dir, `${scenario}-${runs}.xml`);
   writeFileSync(xml, file);
   const began = performance.now();
-  const child = pinned(1, 'sipp', [`127.0.0.1:${target}`, '-sf', xml, '-i', '127.0.0.1', '-p', String(port), ...(list ? ['-inf', list] : []), '-nostdin', '-trace_stat', '-stf', stat, '-fd', '1', '-buff_size', '4194304', '-timeout', `${seconds}s`, ...more], { cwd: dir, env: { ...process.env, TERM: 'dumb' } });
+  const child = pinned(1, 'sipp', [`127.0.0.1:${target}`, '-sf', xml, '-i', '127.0.0.1', '-p', String(port), ...(list ? ['-inf', list] : []), '-nostdin', '-trace_err', '-error_file', `${xml}.err`, '-trace_stat', '-stf', stat, '-fd', '1', '-buff_size', '4194304', '-timeout', `${seconds}s`, ...more], { cwd: dir, env: { ...process.env, TERM: 'dumb' } });
   await child.done;
   const took = (performance.now() - began) / 1000;
   let rows;
   try { rows = readFileSync(stat, 'utf8').trim().split('\n').map((l) => l.split(';')); } catch { throw new Error(`${scenario}: ${child.text.slice(-2000)}`); }
+  let error;
+  try { error = readFileSync(`${xml}.err`, 'utf8').split('\n').find((l) => /[Aa]bort|received/.test(l))?.slice(0, 400); } catch { /* none */ }
+  if (error) console.log(`${scenario}: SIPp's first complaint: ${error}`);
   const at = (name) => Number(rows.at(-1)[rows[0].indexOf(name)]);
   return { good: at('SuccessfulCall(C)'), failed: at('FailedCall(C)'), repeated: at('Retransmissions(C)'), rate: at('CallRate(C)'), took };
 }
@@ -153,6 +156,8 @@ async function quiet() {
 
 const callers = [...Array(PAIRS)].map((_, i) => `31${String(i).padStart(4, '0')}`);
 const callees = [...Array(PAIRS)].map((_, i) => `32${String(i).padStart(4, '0')}`);
+// Accounts of their own: a call would ring at each contact of an account.
+const registrants = [...Array(2 * PAIRS)].map((_, i) => `33${String(i).padStart(4, '0')}`);
 const auth = (user) => `[authentication username=${user} password=${PASSWORD}]`;
 function list(name, rows) {
   const file = join(dir, name);
@@ -165,7 +170,7 @@ const show = (n, digits = 2) => (Number.isFinite(n) ? n.toFixed(digits) : '-');
 
 async function measure(server, name) {
   const out = {};
-  const everyone = list('all.csv', [...callers, ...callees].map((u) => [u, u, auth(u)]));
+  const everyone = list('all.csv', registrants.map((u) => [u, u, auth(u)]));
   const here = list('callers.csv', callers.map((u) => [u, u, auth(u)]));
   const there = list('callees.csv', callees.map((u) => [u, u, auth(u)]));
   const pairs = list('pairs.csv', callers.map((u, i) => [u, callees[i]]));
@@ -177,7 +182,7 @@ async function measure(server, name) {
   const rate = Number(option('--rate', '2000'));
   const count = quick ? rate * 2 : rate * 10;
   const speed = (r) => ['-r', String(r), '-m', String(count), '-l', '6000'];
-  out.register = await timed(() => sipp('register', server.sip, CALLER, everyone, speed(rate), 120));
+  out.register = await timed(() => sipp('register', server.sip, 6600, everyone, speed(rate), 120));
   out.register.rate = out.register.good / out.register.took;
   // The contacts for the calls: callers at one port, callees at the other.
   for (const [port, file] of [[CALLER, here], [CALLEE, there]]) {
@@ -227,7 +232,7 @@ function table(results) {
 async function benchmark() {
   const results = { profile: PROFILE, at: new Date().toISOString() };
   const gateway = await new Gateway().open();
-  await gateway.accounts([...callers, ...callees]);
+  await gateway.accounts([...callers, ...callees, ...registrants]);
   results.gateway = await measure(gateway, 'gateway');
   gateway.process.kill('SIGTERM');
   await gateway.process.done;

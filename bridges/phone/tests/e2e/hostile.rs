@@ -189,7 +189,7 @@ async fn a_call_keeps_its_sound_in_a_flood() {
                 };
                 let _ = socket.send_to(text.as_bytes(), "127.0.0.1:28400");
                 sent += 1;
-                if sent % 20 == 0 {
+                if sent.is_multiple_of(20) {
                     std::thread::sleep(Duration::from_millis(4));
                 }
             }
