@@ -7,9 +7,10 @@ import { Baresip } from './lib/baresip.mjs';
 import { Browser } from './lib/browser.mjs';
 import { Field } from './lib/field.mjs';
 import { Gateway, GB, id } from './lib/gateway.mjs';
+import { freePorts } from './lib/ports.mjs';
 import { tone } from './lib/sound.mjs';
 import { say, Stage, until, wait } from './lib/stage.mjs';
-import { film, screen } from './lib/terminal.mjs';
+import { film, screen, watchPort } from './lib/terminal.mjs';
 import { paintedNumbers, probe } from './lib/video.mjs';
 
 const CAMERA = '34020000001320000071', LARGE = '34020000001320000072';
@@ -125,4 +126,54 @@ test('a SIP terminal with video is a member with picture, both ways', { timeout:
   await b.next('CALL_CLOSED', 10);
   assert.deepEqual(browser.troubles, [], 'no errors on the console');
   say(`${((Date.now() - began) / 1000).toFixed(0)} s`);
+});
+
+// Terminals that take fragments and high profile get the camera's own pictures. SIPp speaks for one, GStreamer decodes for it.
+test('a terminal of mode 1 and high profile gets the camera as it is; key frames by INFO; the picture taken away and given back', { timeout: 120_000 }, async (t) => {
+  const stage = Stage.open(t, 'video-terminal-sipp');
+  const gateway = await Gateway.open(stage, { more: { phone: { allow_guests: true } } });
+  const conference = await gateway.conference();
+  const path = `/conferences/${id(conference.id)}`;
+  await gateway.api.patch(path, { pin: '' });
+  // 20 s between its key frames: one that comes sooner was asked for.
+  const field = Field.open(stage, gateway, { cameras: [{ id: CAMERA, index: 3, size: '640x360', fps: 25, gop: 500, bitrate: '600k' }] });
+  await gateway.device(`gb28181:${CAMERA}`);
+  await gateway.api.put(`${path}/picture`, { source: GB(CAMERA) });
+
+  const sip = await freePorts(2), sound = await freePorts(2), picture = await freePorts(2);
+  const sdp = (port) => `v=0\no=terminal 1 [cseq] IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio ${sound} RTP/AVP 8\na=rtpmap:8 PCMA/8000\nm=video ${port} RTP/AVP 98\nb=TIAS:2000000\na=rtpmap:98 H264/90000\na=fmtp:98 profile-level-id=640028;packetization-mode=1\na=recvonly\n`;
+  const head = (method, n, tag) => `${method} sip:${conference.number}@127.0.0.1:${gateway.sip} SIP/2.0\nVia: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nFrom: <sip:terminal@127.0.0.1>;tag=[pid]x[call_number]\nTo: <sip:${conference.number}@127.0.0.1>${tag}\nCall-ID: [call_id]\nCSeq: ${n} ${method}\nContact: <sip:terminal@[local_ip]:[local_port]>\nMax-Forwards: 70\n`;
+  const send = (text) => `<send><![CDATA[\n${text}]]></send>\n`;
+  const invite = (n, port, tag = '[peer_tag_param]') => send(`${head('INVITE', n, tag)}Content-Type: application/sdp\nContent-Length: [len]\n\n${sdp(port)}`)
+    + '<recv response="100" optional="true"/><recv response="200"/>\n' + send(`${head('ACK', n, '[peer_tag_param]')}Content-Length: 0\n\n`);
+  const info = (n) => send(`${head('INFO', n, '[peer_tag_param]')}Content-Type: application/media_control+xml\nContent-Length: [len]\n\n<?xml version="1.0" encoding="utf-8"?>\n<media_control><vc_primitive><to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>\n`) + '<recv response="200"/>\n';
+  const scenario = stage.file('terminal.xml');
+  writeFileSync(scenario, `<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="terminal">\n${invite(1, picture, '')}<pause milliseconds="6000"/>\n${info(2)}<pause milliseconds="3000"/>\n${invite(3, 0)}<pause milliseconds="3000"/>\n${invite(4, picture)}<pause milliseconds="4000"/>\n${send(`${head('BYE', 5, '[peer_tag_param]')}Content-Length: 0\n\n`)}<recv response="200"/>\n</scenario>\n`);
+
+  // GStreamer on the picture's port: each decoded picture's number, as it comes.
+  const { numbers } = watchPort(stage, picture, 98);
+  await wait(1_500);
+  const sipp = stage.start('sipp', 'sipp', [`127.0.0.1:${gateway.sip}`, '-sf', scenario, '-i', '127.0.0.1', '-p', String(sip), '-mp', String(sound), '-m', '1', '-nostdin', '-trace_err', '-trace_msg', '-message_file', stage.file('sipp-messages.log'), '-error_file', stage.file('sipp-errors.log'), '-timeout', '60s'], { env: { TERM: 'dumb' } });
+  const member = async () => (await gateway.api.get(path)).members.find((m) => m.kind === 'phone');
+  await until('GStreamer reads the camera', () => numbers.length > 20, 20);
+  assert.ok(numbers.every((n) => n.camera === 3), 'the camera and nothing else');
+  assert.equal((await member()).picture.sees, GB(CAMERA));
+  const running = (await (await fetch(`${gateway.base}/metrics`, { headers: { authorization: `Bearer ${gateway.api.token}` } })).text()).match(/^skybridge_transcoders (\d+)/m);
+  assert.equal(running?.[1] ?? '0', '0', 'as it is: no transcoder runs');
+
+  // INFO: the camera is asked for a key frame.
+  const asked = field.of('iframe').length;
+  await until('the camera is asked for a key frame', () => field.of('iframe').length > asked, 12);
+  // Taken away: nothing comes. Given back: it goes on.
+  await until('the terminal has no picture any more', async () => (await member())?.picture === null, 15);
+  await wait(500);
+  const before = numbers.length;
+  await wait(1_500);
+  assert.ok(numbers.length - before <= 2, `${numbers.length - before} pictures without a picture agreed`);
+  await until('the picture is back', () => numbers.length > before + 20, 15);
+  const { code } = await sipp.ended;
+  assert.equal(code, 0, 'SIPp saw each answer that it waited for');
+  const rises = numbers.slice(1).filter((n, i) => n.frame > numbers[i].frame).length;
+  say(`GStreamer decoded ${numbers.length} numbers of the camera for the terminal, ${rises} of them higher than the one before`);
+  assert.ok(rises >= numbers.length * 0.95);
 });

@@ -82,7 +82,8 @@ impl View {
             if let (Some(why), Some(source)) = (&self.unfit, &self.source) {
                 tracing::info!(%source, why, "a picture is made to fit a terminal");
             }
-            self.program.switch(asked.clone());
+            // Without transcoders there is nobody who makes it: nothing is shown then, and the reason is told.
+            self.program.switch(asked.clone().filter(|a| self.hub.knows(a)));
             self.asked = asked;
         }
     }
@@ -116,12 +117,14 @@ impl View {
     /// Why the terminal is not shown what was chosen; none: it is, or nothing was chosen.
     pub fn fault(&self, picture: &Picture) -> Option<Fault> {
         let asked = self.asked.as_ref()?;
-        if let Some(unfit) = picture.unfit() {
-            let live = self.program.state().borrow().live.clone();
-            return (live.as_ref() == Some(asked)).then(|| Reason::PictureUnfit.with(unfit));
+        let live = self.program.state().borrow().live.clone();
+        if let Some(unfit) = picture.unfit().filter(|_| live.as_ref() == Some(asked)) {
+            return Some(Reason::PictureUnfit.with(unfit));
         }
-        let stream = self.hub.get(asked)?;
-        let status = stream.status();
+        if let Some(why) = self.unfit.as_ref().filter(|_| !self.hub.knows(asked)) {
+            return Some(Reason::PictureUnfit.with(why));
+        }
+        let status = self.hub.get(asked)?.status();
         match (status.state, status.fault) {
             // No place for a transcoder: the reason is why one is needed, too.
             (StreamState::Failed, Some(fault)) => Some(match &self.unfit {

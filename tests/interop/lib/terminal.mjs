@@ -1,6 +1,7 @@
 // The picture of a SIP meeting terminal: a film with painted numbers for its camera, and what stands on its screen.
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
+import { readFrameCode } from '../../fieldsim/reader/frame_code.mjs';
 import { FIELDSIM, until } from './stage.mjs';
 
 const WIDTH = 640, HEIGHT = 360;
@@ -57,4 +58,22 @@ export async function screen(stage, phone, name) {
   if (!/^\d+,\d+$/.test(read)) return null;
   const [frame, camera] = read.split(',').map(Number);
   return { frame, camera, width, height };
+}
+
+/** H.264 in RTP that comes to a port, decoded by GStreamer: the painted numbers in `numbers`, as they come. */
+export function watchPort(stage, port, payloadType) {
+  const numbers = [], width = 384, height = 216, size = width * height * 4;
+  const caps = `application/x-rtp,media=video,clock-rate=90000,encoding-name=H264,payload=${payloadType}`;
+  const gst = spawn('gst-launch-1.0', ['-q', 'udpsrc', 'address=127.0.0.1', `port=${port}`, `caps=${caps}`, '!', 'rtph264depay', '!', 'h264parse', '!', 'avdec_h264', '!', 'videoconvert', '!', 'videoscale', '!',
+    `video/x-raw,format=RGBA,width=${width},height=${height}`, '!', 'fdsink', 'fd=1', 'sync=false'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  stage.defer(() => gst.kill('SIGKILL'));
+  let rest = Buffer.alloc(0);
+  gst.stdout.on('data', (more) => {
+    rest = Buffer.concat([rest, more]);
+    for (; rest.length >= size; rest = rest.subarray(size)) {
+      const read = readFrameCode(rest.subarray(0, size), width, height);
+      if (read) numbers.push(read);
+    }
+  });
+  return { numbers };
 }

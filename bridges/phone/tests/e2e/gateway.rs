@@ -24,6 +24,8 @@ pub struct TestRooms {
     pub told: Arc<Mutex<Vec<(MemberId, SeatReport)>>>,
     pub orders: Mutex<HashMap<MemberId, mpsc::Sender<SeatCommand>>>,
     wrong: AtomicU32,
+    /// What members with a screen are shown.
+    pub look: tokio::sync::watch::Sender<Option<StreamId>>,
 }
 
 impl TestRooms {
@@ -36,6 +38,7 @@ impl TestRooms {
             told: Arc::default(),
             orders: Mutex::default(),
             wrong: AtomicU32::new(0),
+            look: tokio::sync::watch::channel(None).0,
         }
     }
 
@@ -58,6 +61,17 @@ impl TestRooms {
             }
         });
         Seat::new(member, number.into(), number.into(), "指挥部".into(), listen, commands, reports)
+            .with_look(self.look.subscribe())
+    }
+
+    /// The stream of the member that connected last.
+    pub fn stream(&self) -> String {
+        let told = self.told.lock().unwrap();
+        let last = told.iter().rev().find_map(|(_, r)| match r {
+            SeatReport::Connected { stream, .. } => Some(stream.to_string()),
+            _ => None,
+        });
+        last.unwrap()
     }
 
     /// A member whose voice is an Opus tone published into the hub, as a browser leg would.

@@ -19,3 +19,4 @@ mod secure;
 mod signal;
 mod signalling;
 mod sipp;
+mod video;
