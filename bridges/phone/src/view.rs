@@ -126,11 +126,14 @@ impl View {
         }
         let status = self.hub.get(asked)?.status();
         match (status.state, status.fault) {
-            // No place for a transcoder: the reason is why one is needed, too.
-            (StreamState::Failed, Some(fault)) => Some(match &self.unfit {
-                Some(why) => Reason::PictureUnfit.with(format_args!("{why}; {}", fault.en)),
-                None => fault,
-            }),
+            // The transcoder's own words speak of browsers; here the reason is why one is needed, too.
+            (StreamState::Failed, Some(fault)) if Some(asked) != self.source.as_ref() => {
+                let why = self.unfit.as_deref().unwrap_or("H.265");
+                let busy = fault.code == "transcoders_busy";
+                let what = if busy { "no transcoder is free" } else { fault.en.as_str() };
+                Some(Reason::PictureUnfit.with(format_args!("{why}; {what}")))
+            }
+            (StreamState::Failed, fault) => fault,
             _ => None,
         }
     }

@@ -317,9 +317,7 @@ pub fn phone_read_answer(
     answer: &Sdp,
     supported: &[PhoneCodec],
 ) -> Result<(NegotiatedMedia, Option<NegotiatedMedia>), SdpError> {
-    if answer.media.len() < offer.media.len() {
-        return Err(SdpError::MediaCount { offered: offer.media.len(), answered: answer.media.len() });
-    }
+    // Some phones leave refused sections out instead of refusing them: what is missing at the end counts as refused.
     let (mut audio, mut video) = (None, None);
     for (o, a) in offer.media.iter().zip(&answer.media) {
         if o.kind != a.kind || !usable(a) {
@@ -410,6 +408,8 @@ mod tests {
             );
             phone_read_answer(&ours, &Sdp::parse(text.as_bytes()).unwrap(), &all).unwrap().1
         };
+        let short = Sdp::parse(b"v=0\nc=IN IP4 9.9.9.9\nm=audio 6000 RTP/AVP 8\n").unwrap();
+        assert!(phone_read_answer(&ours, &short, &all).unwrap().1.is_none(), "a phone that forgets the video section");
         assert_eq!(answer(0).unwrap().terms.unwrap().format.max_fs, 1620);
         assert_eq!(answer(1), None);
     }

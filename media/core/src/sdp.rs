@@ -25,8 +25,6 @@ pub enum SdpError {
     NoAddress,
     #[error("no codec in common; offered: {0}")]
     NoCodec(String),
-    #[error("answer has {answered} media lines, offer had {offered}")]
-    MediaCount { offered: usize, answered: usize },
 }
 
 /// One line `kind=value`.

@@ -40,7 +40,17 @@ const MOVE_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Intake {
     batch: Option<Batch>,
     control: Vec<u8>,
-    got: Option<(usize, SocketAddr)>,
+    got: Got,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Got {
+    #[default]
+    Nothing,
+    /// Datagrams of the RTP port, in the batch.
+    Media,
+    /// One of the RTCP port: its length and source.
+    Control(usize, SocketAddr),
 }
 
 pub(crate) struct Picture {
@@ -193,13 +203,19 @@ impl Picture {
     pub async fn receive(&self, intake: &mut Intake) -> io::Result<()> {
         let Some(pair) = &self.pair else { return std::future::pending().await };
         intake.control.resize(1500, 0);
-        intake.got = None;
+        intake.got = Got::Nothing;
         let batch = intake.batch.get_or_insert_default();
         tokio::select! {
-            got = pair.rtp.recv(batch) => got.map(|_| ()),
+            got = pair.rtp.recv(batch) => {
+                got?;
+                intake.got = Got::Media;
+                Ok(())
+            }
             // An error here is an ICMP answer to an earlier report.
             got = pair.rtcp.recv_from(&mut intake.control) => {
-                intake.got = got.ok();
+                if let Ok((n, from)) = got {
+                    intake.got = Got::Control(n, from);
+                }
                 Ok(())
             }
         }
@@ -207,10 +223,12 @@ impl Picture {
 
     /// Takes what [`Picture::receive`] got. `sound` is the sound's clock, for lip sync.
     pub fn take(&mut self, intake: &Intake, sound: Option<MediaClock>, now: Instant) {
-        if let Some((n, from)) = intake.got {
-            self.on_rtcp(intake.control.get(..n).unwrap_or_default(), from, sound, now);
-        } else if let Some(batch) = &intake.batch {
-            batch.iter().for_each(|(data, from)| self.on_rtp(data, from, sound, now));
+        match (intake.got, &intake.batch) {
+            (Got::Control(n, from), _) => {
+                self.on_rtcp(intake.control.get(..n).unwrap_or_default(), from, sound, now);
+            }
+            (Got::Media, Some(batch)) => batch.iter().for_each(|(data, from)| self.on_rtp(data, from, sound, now)),
+            _ => {}
         }
         self.drain(now);
     }
