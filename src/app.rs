@@ -313,6 +313,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::calls::forget_old(app.clone()));
     tasks.spawn(crate::calls::tell(app.clone()));
     tasks.spawn(crate::softphone::guard(app.clone()));
+    tasks.spawn(crate::trunks::follow(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));
@@ -384,9 +385,11 @@ async fn bind_sip(
         user_agent: concat!("Skybridge/", env!("CARGO_PKG_VERSION")).to_owned(),
         large_over_tcp: settings.sip.large_over_tcp,
         guard: settings.sip.guard.config(),
+        name_servers: settings.sip.name_servers.clone(),
         ..sip::ServiceConfig::default()
     };
     let (mut service, sip) = sip::Service::bind(config).await.map_err(because("sip.udp, sip.tcp, sip.tls"))?;
+    service.tls_client(tls::client_config(&settings.sip.tls_roots).map_err(because("sip.tls_roots"))?);
     let satellite = &settings.sip.satellite;
     let profile = satellite.profile();
     let networks: Vec<sip::Network> = satellite.networks.iter().filter_map(|n| n.parse().ok()).collect();

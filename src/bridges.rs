@@ -28,8 +28,12 @@ pub fn build(
 ) -> Result<Vec<Arc<dyn Bridge>>, prometheus::Error> {
     let mut gb28181 = settings.gb28181.clone();
     gb28181.site_password = gb28181.site_password.as_deref().and_then(secret);
+    let mut phone = settings.phone.clone();
+    for trunk in &mut phone.trunk {
+        trunk.password = secret(&trunk.password).unwrap_or_default();
+    }
     Ok(vec![
         bridge_gb28181::Gb28181::build(context.clone(), claims.gb28181, gb28181)?,
-        bridge_phone::Phone::build(context.clone(), claims.phone, settings.phone.clone()),
+        bridge_phone::Phone::build(context.clone(), claims.phone, phone),
     ])
 }

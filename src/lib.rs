@@ -31,3 +31,4 @@ pub mod tls;
 pub mod tracks;
 mod transcoders;
 pub mod tree;
+pub mod trunks;

@@ -96,6 +96,10 @@ pub struct Sip {
     pub websocket_origins: Vec<String>,
     /// Requests above the link's MTU go over TCP where the peer takes it.
     pub large_over_tcp: bool,
+    /// Name servers that are asked for SIP servers; empty: the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// PEM file of the certificates that vouch for TLS peers whom we call; empty: the system's.
+    pub tls_roots: String,
     pub satellite: Satellite,
     pub guard: Guard,
 }
@@ -181,6 +185,8 @@ impl Default for Sip {
             websocket: true,
             websocket_origins: Vec::new(),
             large_over_tcp: true,
+            name_servers: Vec::new(),
+            tls_roots: String::new(),
             satellite: Satellite::default(),
             guard: Guard::default(),
         }
@@ -548,6 +554,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
 }
 
 fn check_sip(s: &Sip, wrong: &mut dyn FnMut(&str, String)) {
+    if s.name_servers.len() > 8 {
+        wrong("sip.name_servers", format!("{} name servers are more than 8", s.name_servers.len()));
+    }
     for origin in &s.websocket_origins {
         let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
         if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
@@ -615,7 +624,9 @@ fn check_guard(guard: &Guard, wrong: &mut dyn FnMut(&str, String)) {
 /// Keys that refer to a secret.
 fn secret_references(s: &Settings) -> Vec<(&'static str, &str)> {
     let site = s.gb28181.site_password.as_deref().unwrap_or_default();
-    vec![("hall.conference_pin", s.hall.conference_pin.as_str()), ("gb28181.site_password", site)]
+    let mut found = vec![("hall.conference_pin", s.hall.conference_pin.as_str()), ("gb28181.site_password", site)];
+    found.extend(s.phone.trunk.iter().map(|t| ("phone.trunk", t.password.as_str())));
+    found
 }
 
 /// The secret behind a reference that `load` has checked.

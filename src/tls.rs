@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::settings::Http;
 
@@ -36,6 +36,27 @@ pub fn server_config(http: &Http, data: &Path) -> Result<Arc<ServerConfig>, TlsE
     let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, secret)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Where systems keep the certificates that they trust.
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The client side of TLS towards SIP peers: those whom a certificate of `roots` (a PEM file) vouches for, or of the system's
+/// store when it is empty.
+pub fn client_config(roots: &str) -> Result<Arc<ClientConfig>, TlsError> {
+    let system = || SYSTEM_ROOTS.iter().map(PathBuf::from).find(|p| p.exists());
+    let path = if roots.is_empty() { system() } else { Some(PathBuf::from(roots)) };
+    let mut store = RootCertStore::empty();
+    if let Some(path) = path {
+        let read = |error: String| TlsError::Read { path: path.clone(), error };
+        let list = CertificateDer::pem_file_iter(&path).map_err(|e| read(e.to_string()))?;
+        let (good, _) = store.add_parsable_certificates(list.filter_map(Result::ok));
+        if good == 0 {
+            return Err(read("no certificate in it".to_owned()));
+        }
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(store).with_no_client_auth()))
 }
 
 fn made(http: &Http, data: &Path) -> Result<(PathBuf, PathBuf), TlsError> {

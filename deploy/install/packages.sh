@@ -8,7 +8,7 @@ build=(build-essential cmake pkg-config clang nasm
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
   ffmpeg espeak-ng sox)
-test=(chromium baresip-core baresip-ffmpeg sip-tester tshark gstreamer1.0-tools gstreamer1.0-plugins-ugly
+test=(chromium baresip-core baresip-ffmpeg sip-tester kamailio kamailio-tls-modules tshark gstreamer1.0-tools gstreamer1.0-plugins-ugly
   fonts-noto-cjk iproute2 python3)
 
 wanted=()

@@ -41,6 +41,6 @@ pub use limits::Limits;
 pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use registrar::{Binding, Location, LocationConfig, RegisterError, Registered};
-pub use service::{Call, CallHandle, Incoming, Pipe, PipeIn, Service, ServiceConfig, Sip, Tap, Tapped};
+pub use service::{Call, CallHandle, Incoming, Located, Pipe, PipeIn, Service, ServiceConfig, Sip, Tap, Tapped};
 pub use stats::{Sample, Stats};
 pub use uri::{NameAddr, Uri, Via};

@@ -30,6 +30,7 @@ mod system;
 mod talks;
 pub mod time;
 mod tracks;
+mod trunks;
 mod walls;
 mod web;
 
@@ -169,6 +170,7 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::live))
         .routes(routes!(calls::hang_up))
+        .routes(routes!(trunks::list))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))
         .routes(routes!(events::stream))

@@ -115,7 +115,7 @@ pub async fn create(
 
 #[derive(Deserialize, ToSchema)]
 pub struct NewForwards {
-    /// Number of another account; none: the caller hears that the phone is busy.
+    /// Number of another account, or an outside number that the account may call; none: the caller hears that the phone is busy.
     #[serde(default)]
     busy: Option<String>,
     #[serde(default)]
@@ -140,8 +140,11 @@ pub async fn set_forwards(
     let given = |n: Option<String>| n.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty());
     let forwards = Forwards { busy: given(body.busy), no_answer: given(body.no_answer), offline: given(body.offline) };
     for number in [&forwards.busy, &forwards.no_answer, &forwards.offline].into_iter().flatten() {
-        if *number == user || !known(number) {
-            return Err(ApiError::invalid("calls are forwarded to the number of another phone account"));
+        let outside = || bridge_phone::may_dial(&app.settings.phone, &user, number);
+        if *number == user || !(known(number) || outside()) {
+            return Err(ApiError::invalid(
+                "calls are forwarded to another phone account, or to an outside number that this account may call",
+            ));
         }
     }
     let detail = serde_json::to_string(&forwards).unwrap_or_default();

@@ -267,6 +267,7 @@ mod tests {
             waited_ms: (n == 7).then_some(if answered { 1 } else { 9 }),
             legs: vec![CallLeg {
                 number: caller.to_owned(),
+                trunk: None,
                 codec: "PCMA".to_owned(),
                 packets: 50,
                 lost: 1,

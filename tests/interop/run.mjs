@@ -11,7 +11,7 @@ if (unknown.length) { console.error(`no such test: ${unknown.join(', ')}; there 
 
 const missing = [];
 for (const program of [SKYBRIDGE, FIELDSIM]) try { accessSync(program, constants.X_OK); } catch { missing.push(`${program} (cargo build -p skybridge -p fieldsim)`); }
-for (const program of ['chromium', 'baresip', 'ffmpeg', 'ffprobe', 'espeak-ng', 'sox', 'tshark']) if (!(process.env.PATH ?? '').split(':').some((d) => existsSync(`${d}/${program}`))) missing.push(program);
+for (const program of ['chromium', 'baresip', 'ffmpeg', 'ffprobe', 'espeak-ng', 'sox', 'tshark', 'sipp', 'kamailio']) if (!`${process.env.PATH ?? ''}:/usr/sbin`.split(':').some((d) => existsSync(`${d}/${program}`))) missing.push(program);
 if (missing.length) { console.error(`missing: ${missing.join(', ')}`); process.exit(2); }
 
 const began = Date.now();

@@ -164,6 +164,10 @@ pub trait Bridge: Send + Sync + 'static {
     fn queues(&self) -> Vec<crate::QueueView> {
         Vec::new()
     }
+    /// Its trunks to other telephone networks; none where this world knows no such thing.
+    fn trunks(&self) -> Vec<crate::TrunkStatus> {
+        Vec::new()
+    }
     /// Its devices' own recordings; none where this world knows no such thing.
     fn history(&self) -> Option<&dyn crate::History> {
         None

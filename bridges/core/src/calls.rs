@@ -100,8 +100,11 @@ impl CallParty {
 /// What was received of one phone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallLeg {
-    /// The account.
+    /// The account, or the outside number.
     pub number: String,
+    /// The trunk by which it was reached, or called.
+    #[serde(default)]
+    pub trunk: Option<String>,
     /// As the SDP names it: `PCMA`.
     pub codec: String,
     /// RTP packets received of this phone.
@@ -114,6 +117,22 @@ pub struct CallLeg {
     pub jitter_ms: f32,
     /// An estimate, 1 to 4.5; none before anything was received.
     pub mos: Option<f32>,
+}
+
+impl CallLeg {
+    /// Of somebody whom a trunk was to reach and did not.
+    pub fn unheard(number: &str, trunk: &str) -> CallLeg {
+        CallLeg {
+            number: number.to_owned(),
+            trunk: Some(trunk.to_owned()),
+            codec: String::new(),
+            packets: 0,
+            lost: 0,
+            sent: 0,
+            jitter_ms: 0.0,
+            mos: None,
+        }
+    }
 }
 
 /// A call that runs.

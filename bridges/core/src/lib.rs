@@ -17,6 +17,7 @@ mod rooms;
 mod settings;
 mod snapshot;
 mod supervise;
+mod trunks;
 
 pub use bridge::{AccountKind, BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, Credentials, Secret, TICKET};
 pub use calls::{
@@ -41,3 +42,4 @@ pub use settings::{
 };
 pub use snapshot::{SnapshotFinished, SnapshotOrder};
 pub use supervise::{Backoff, drive_on_demand};
+pub use trunks::{TrunkError, TrunkServer, TrunkState, TrunkStatus};

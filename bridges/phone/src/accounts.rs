@@ -301,6 +301,12 @@ impl Accounts {
         self.verify(ctx, &user, request, flow).map(|_| Who::Account(user))
     }
 
+    /// True when the one named in From is registered by this very path.
+    pub fn registered(&self, request: &Request, flow: &Flow) -> bool {
+        let user = request.from().map(|f| f.uri.user().to_owned()).unwrap_or_default();
+        !user.is_empty() && self.registered_from(&user, flow)
+    }
+
     fn registered_from(&self, user: &str, flow: &Flow) -> bool {
         let table = self.lock();
         let same = |transport: Transport, received: SocketAddr| transport == flow.transport && received == flow.peer;
@@ -333,7 +339,7 @@ impl Accounts {
             let reach = Reach { route: b.path.clone(), ..Reach::phone(target, b.contact.clone()) };
             let device = b.instance.as_deref().filter(|_| b.reg_id.is_some());
             match out.iter_mut().find(|(d, _)| device.is_some() && *d == device) {
-                Some((_, first)) => first.others.push(reach),
+                Some((_, first)) => first.fallbacks.push(reach),
                 None => out.push((device, reach)),
             }
         }

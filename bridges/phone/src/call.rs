@@ -40,6 +40,8 @@ pub(crate) struct Caller {
     pub name: String,
     /// The account, for the books.
     pub number: String,
+    /// The trunk by which he came, or was called.
+    pub trunk: Option<String>,
 }
 
 /// Why a call ended.
@@ -253,7 +255,7 @@ impl Standing {
         let ordered = self.end.take();
         let ours = ordered.is_some();
         let end = ordered.unwrap_or(end);
-        let legs = vec![self.leg.account(&self.caller.number)];
+        let legs = vec![self.account()];
         self.entry.update(|c| c.legs = legs);
         let (code, words) = end.words();
         let by = match &end {
@@ -271,6 +273,11 @@ impl Standing {
             seat.report(report).await;
         }
         end
+    }
+
+    /// The phone's leg for the books.
+    fn account(&self) -> bridge_core::CallLeg {
+        bridge_core::CallLeg { trunk: self.caller.trunk.clone(), ..self.leg.account(&self.caller.number) }
     }
 
     /// Which end of the call the phone is.
@@ -367,7 +374,7 @@ impl Standing {
         let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
         if now >= self.next_books {
             self.next_books = now + BOOKS_EVERY;
-            let leg = self.leg.account(&self.caller.number);
+            let leg = self.account();
             let held = self.held;
             self.entry.update(|c| {
                 c.legs = vec![leg];

@@ -1,8 +1,11 @@
 //! The section `phone` of the configuration.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::b2b::Language;
+use crate::trunk::{NumberRoute, Toll, TrunkConfig};
 
 /// A hash of the digest (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -73,6 +76,14 @@ pub struct Config {
     /// Takes keys that a phone states in signalling that is not encrypted (SDES over UDP or TCP): the sound is then safe only from
     /// those who cannot read the signalling. Else such a call goes unprotected if the phone allows that, or is refused.
     pub srtp_keys_in_clear: bool,
+    /// Ways to other telephone networks.
+    pub trunk: Vec<TrunkConfig>,
+    /// Which dialled numbers go out, and by which trunks.
+    pub route: Vec<NumberRoute>,
+    /// Who may call outside numbers.
+    pub toll: Vec<Toll>,
+    /// Groups of accounts, for `toll`.
+    pub groups: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for Config {
@@ -101,6 +112,10 @@ impl Default for Config {
             fraud: Default::default(),
             srtp: Srtp::Offer,
             srtp_keys_in_clear: true,
+            trunk: Vec::new(),
+            route: Vec::new(),
+            toll: Vec::new(),
+            groups: BTreeMap::new(),
         }
     }
 }
@@ -148,6 +163,7 @@ impl Config {
         );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
         out.extend(self.fraud.problems());
+        out.extend(crate::trunk::config::problems(&self.trunk, &self.route, &self.toll, &self.groups));
         out
     }
 }

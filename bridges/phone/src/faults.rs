@@ -35,10 +35,13 @@ pub enum Reason {
     PictureUnfit,
     QueueFull,
     QueueTimeout,
+    TollDenied,
+    TrunkDown,
+    TrunkFull,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 30] = [
+pub const ALL: [Reason; 33] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -69,6 +72,9 @@ pub const ALL: [Reason; 30] = [
     Reason::PictureUnfit,
     Reason::QueueFull,
     Reason::QueueTimeout,
+    Reason::TollDenied,
+    Reason::TrunkDown,
+    Reason::TrunkFull,
 ];
 
 struct Words {
@@ -107,7 +113,8 @@ impl Reason {
             Reason::NoCodec | Reason::SrtpNeeded | Reason::MediaKeys => 488,
             Reason::BadOffer => 400,
             Reason::CallRate => 480,
-            Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin | Reason::DialNotAllowed => 403,
+            Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin => 403,
+            Reason::DialNotAllowed | Reason::TollDenied => 403,
             Reason::Limit | Reason::Busy | Reason::QueueFull => 486,
             Reason::NotSupported => 501,
             Reason::NothingRings | Reason::QueueTimeout => 480,
@@ -314,6 +321,33 @@ impl Reason {
             Reason::NotSupported => {
                 w("not_supported", Whose::You, false, "话机不支持该操作", "A phone cannot do this", "", "")
             }
+            Reason::TollDenied => w(
+                "toll_denied",
+                Whose::You,
+                false,
+                "没有拨打该外线号码的权限",
+                "Not allowed to call this outside number",
+                "请管理员在 phone.toll 中授权",
+                "Ask an administrator for a rule in phone.toll",
+            ),
+            Reason::TrunkDown => w(
+                "trunk_down",
+                Whose::Peer,
+                true,
+                "到该号码的中继线路全部不可用",
+                "No trunk to this number works",
+                "查看中继状态，联系运营商或改用其他线路",
+                "See the state of the trunks; ask the carrier or use another way",
+            ),
+            Reason::TrunkFull => w(
+                "trunk_full",
+                Whose::Us,
+                true,
+                "中继线路已满",
+                "All lines of the trunk are taken",
+                "结束其他外线通话，或调大该中继的 max_calls",
+                "End other outside calls or raise max_calls of the trunk",
+            ),
             Reason::ShuttingDown => w(
                 "shutting_down",
                 Whose::Us,

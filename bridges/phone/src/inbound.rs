@@ -14,31 +14,62 @@ use crate::phone::Shared;
 use crate::route::{self, Destination, Dialler};
 use crate::security::Security;
 use crate::session_timer::{MIN_SE, SessionTimer};
+use crate::trunk::identity::user_of;
 use crate::watch;
 
 /// Serves one INVITE until its call has ended.
 pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: Request) {
-    let who = match shared.accounts.caller(&shared.ctx, &request, &flow) {
-        Ok(who) => who,
-        Err(response) => {
-            if response.code != 401 {
-                shared.ended("in", Reason::Unauthorized.code());
-            }
-            return call.reject_with(response);
+    // A phone by the path of its registration comes first; then whoever sends from where a trunk is, whatever he says.
+    let phone = shared.accounts.registered(&request, &flow);
+    let trunk = if phone { None } else { shared.trunks.recognise(flow.peer.ip(), &request) };
+    let (who, caller, number) = match &trunk {
+        Some(trunk) => {
+            let party = trunk.caller(&request);
+            let name = trunk.config.name.clone();
+            let caller = Caller {
+                id: format!("trunk:{name}/{}", party.number),
+                name: party.name,
+                number: party.number,
+                trunk: Some(name.clone()),
+            };
+            (Dialler::Trunk(name), caller, trunk.leads_to(&request))
+        }
+        None => {
+            let who = match shared.accounts.caller(&shared.ctx, &request, &flow) {
+                Ok(who) => who,
+                Err(response) => {
+                    if response.code != 401 {
+                        shared.ended("in", Reason::Unauthorized.code());
+                    }
+                    return call.reject_with(response);
+                }
+            };
+            let caller = caller(&shared, &who, &request, &flow);
+            let who = match who {
+                Who::Account(user) => Dialler::Account(user),
+                Who::Guest => Dialler::Guest,
+            };
+            (who, caller, Some(request.uri.user().to_owned()))
         }
     };
-    let caller = caller(&shared, &who, &request, &flow);
-    let number = request.uri.user().to_owned();
-    let Some(place) = shared.place(&caller.id) else {
-        let fault = Reason::Limit.fault();
-        let (from, to) = (CallParty::new(&caller.number, &caller.name), CallParty::new(&number, ""));
-        let entry = shared.log.begin(format!("{:016x}", rand::random::<u64>()), CallDirection::In, from, to);
-        entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
-        return reject(&shared, &call, &request, &fault, 486);
+    let dialled = user_of(&request.uri);
+    let place = match &trunk {
+        Some(trunk) => trunk.line_in().ok_or(Reason::TrunkFull).and_then(|line| {
+            let mut place = shared.place_on_trunk().ok_or(Reason::Limit)?;
+            place.hold(Some(line));
+            Ok(place)
+        }),
+        None => shared.place(&caller.id).ok_or(Reason::Limit),
     };
-    let who = match who {
-        Who::Account(user) => Dialler::Account(user),
-        Who::Guest => Dialler::Guest,
+    let place = match place {
+        Ok(place) => place,
+        Err(reason) => {
+            let fault = reason.fault();
+            let (from, to) = (CallParty::new(&caller.number, &caller.name), CallParty::new(&dialled, ""));
+            let entry = shared.log.begin(format!("{:016x}", rand::random::<u64>()), CallDirection::In, from, to);
+            entry.finish(CallEndedBy::Gateway, fault.code, Text::new(&fault.zh, &fault.en));
+            return reject(&shared, &call, &request, &fault, reason.sip_code());
+        }
     };
     if let Dialler::Account(user) = &who
         && let Some(wish) = b2b::wish(&shared, &request)
@@ -46,7 +77,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
         let who = CallParty::new(user, &caller.name);
         return wish.carry_out(&shared, call, flow, request, who, place);
     }
-    let routed = route::route(&shared, &who, &number);
+    let routed = match &number {
+        Some(number) => route::route(&shared, &who, number),
+        None => Err(Reason::UnknownNumber),
+    };
+    let number = number.unwrap_or(dialled);
     let watched = match &who {
         Dialler::Account(user) => {
             let outside = routed.as_ref().map_or(!number.starts_with(['*', '#']), |to| !to.is_inside());
@@ -164,14 +199,14 @@ fn caller(shared: &Shared, who: &Who, request: &Request, flow: &Flow) -> Caller 
     match who {
         Who::Account(user) => {
             let name = shared.ctx.credentials.display_name(AccountKind::Phone, user).unwrap_or_else(|| user.clone());
-            Caller { id: format!("{}:{user}", crate::NAME), name, number: user.clone() }
+            Caller { id: format!("{}:{user}", crate::NAME), name, number: user.clone(), trunk: None }
         }
         Who::Guest => {
             let shown: String = from.display.unwrap_or_else(|| from.uri.user().to_owned());
             let shown: String = shown.chars().filter(|c| !c.is_control()).take(40).collect();
             let name = if shown.is_empty() { flow.peer.ip().to_string() } else { shown };
             // What a guest says of himself is not proven: the address is.
-            Caller { id: format!("guest:{}", flow.peer.ip()), name, number: flow.peer.ip().to_string() }
+            Caller { id: format!("guest:{}", flow.peer.ip()), name, number: flow.peer.ip().to_string(), trunk: None }
         }
     }
 }

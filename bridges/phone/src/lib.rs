@@ -7,6 +7,7 @@
 //! - `accounts`: who is registered where, and the devices in the hall's table.
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
+//! - `trunk`: ways to other telephone networks.
 //! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
 //! - `ping`: OPTIONS to phones behind NAT.
 //! - `fraud`, `watch`: patterns of calls that look like a stolen account, and the alarms of the guard against scanners.
@@ -34,6 +35,7 @@ mod reception;
 mod route;
 mod security;
 mod session_timer;
+mod trunk;
 mod view;
 mod watch;
 
@@ -43,6 +45,7 @@ pub use config::{Config, Digest, Srtp};
 pub use faults::{ALL as FAULTS, Reason};
 pub use fraud::FraudConfig;
 pub use phone::Phone;
+pub use trunk::{Did, NumberForm, NumberRoute, Rewrite, Shown, Toll, TrunkConfig, Wire, may_dial};
 
 /// As [`Phone::build`].
 pub fn build(

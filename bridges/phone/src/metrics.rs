@@ -1,6 +1,7 @@
 //! Metrics `skybridge_phone_...`.
 
-use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use bridge_core::{TrunkState, TrunkStatus};
+use prometheus::{Error, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -20,6 +21,16 @@ pub(crate) struct Metrics {
     pub banned: IntGauge,
     pub bans: IntCounter,
     pub shut_out: IntCounter,
+    /// By trunk: 1 while calls can go out.
+    trunk_up: IntGaugeVec,
+    /// By trunk and direction.
+    trunk_calls: IntGaugeVec,
+    /// By trunk.
+    trunk_rtt: GaugeVec,
+    /// By trunk and outcome: ok, too_brief, denied, failed.
+    pub trunk_registers: IntCounterVec,
+    /// INVITEs of ours, by trunk and outcome: answered, or the code of a fault.
+    pub trunk_tries: IntCounterVec,
 }
 
 impl Metrics {
@@ -39,7 +50,30 @@ impl Metrics {
             registry.register(Box::new(c.clone()))?;
             Ok(c)
         };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, Error> {
+            let g = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(g.clone()))?;
+            Ok(g)
+        };
+        let trunk_rtt = GaugeVec::new(
+            Opts::new("skybridge_phone_trunk_rtt_seconds", "Round trip of the last OPTIONS to a trunk's server."),
+            &["trunk"],
+        )?;
+        registry.register(Box::new(trunk_rtt.clone()))?;
         Ok(Metrics {
+            trunk_up: gauges("skybridge_phone_trunk_up", "1 while calls can go out by a trunk.", &["trunk"])?,
+            trunk_calls: gauges("skybridge_phone_trunk_calls", "Calls on a trunk now.", &["trunk", "direction"])?,
+            trunk_rtt,
+            trunk_registers: vector(
+                "skybridge_phone_trunk_registers_total",
+                "REGISTER requests of ours to trunks, by outcome.",
+                &["trunk", "outcome"],
+            )?,
+            trunk_tries: vector(
+                "skybridge_phone_trunk_tries_total",
+                "INVITEs of ours to trunks, by outcome.",
+                &["trunk", "outcome"],
+            )?,
             registered: gauge("skybridge_phone_registered", "Phones that are registered now.")?,
             calls: gauge("skybridge_phone_calls", "Calls with phones now.")?,
             ended: vector(
@@ -57,5 +91,14 @@ impl Metrics {
             bans: counter("skybridge_phone_bans_total", "Bans of scanners, guessers and accounts.")?,
             shut_out: counter("skybridge_phone_shut_out_total", "SIP messages dropped or refused by a ban.")?,
         })
+    }
+
+    /// Shows how a trunk stands.
+    pub fn trunk_state(&self, trunk: &TrunkStatus) {
+        let name = trunk.name.as_str();
+        self.trunk_up.with_label_values(&[name]).set(i64::from(trunk.state == TrunkState::Up));
+        self.trunk_calls.with_label_values(&[name, "in"]).set(i64::try_from(trunk.calls_in).unwrap_or(i64::MAX));
+        self.trunk_calls.with_label_values(&[name, "out"]).set(i64::try_from(trunk.calls_out).unwrap_or(i64::MAX));
+        self.trunk_rtt.with_label_values(&[name]).set(trunk.rtt_ms.map_or(0.0, |ms| f64::from(ms) / 1000.0));
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallParty, Fault, Seat, SeatCommand, SeatReport, Text};
+use bridge_core::{
+    CallDirection, CallEndedBy, CallEntry, CallLeg, CallParty, Fault, Seat, SeatCommand, SeatReport, Text,
+};
 use sip::{Call, Response, Target, Transport, Uri};
 
 use crate::b2b::ring::{Fork, Ring, Ringing};
@@ -44,21 +46,21 @@ pub(crate) fn find(shared: &Shared, from: &Dialler, to: &str) -> Result<Callee, 
     let to = route::ringable(shared, from, &user).map_err(|reason| reason.with(&user))?;
     let reaches = to.reaches(shared);
     if reaches.is_empty() {
-        return Err(Reason::NotRegistered.with(&user));
+        return Err(to.absent());
     }
     Ok(Callee { party: to.party(), reaches })
 }
 
 /// Calls until answered and serves the call to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, callee: Callee, mut seat: Seat, place: Place) {
-    let _place = place;
+    let mut place = place;
     let entry = shared.log.begin(
         format!("{:016x}", rand::random::<u64>()),
         CallDirection::Out,
         CallParty::new(&seat.number, &seat.name),
         callee.party.clone(),
     );
-    let end = match dial(&shared, &callee, &mut seat, entry).await {
+    let end = match dial(&shared, &callee, &mut seat, &mut place, entry).await {
         Ok(standing) => {
             let mut standing = *standing;
             standing.seat(seat).await;
@@ -80,14 +82,21 @@ pub(crate) async fn serve(shared: Arc<Shared>, callee: Callee, mut seat: Seat, p
     shared.ended("out", end.outcome());
 }
 
-async fn dial(shared: &Arc<Shared>, callee: &Callee, seat: &mut Seat, entry: CallEntry) -> Result<Box<Standing>, End> {
-    match ring(shared, callee, seat, &entry).await {
+async fn dial(
+    shared: &Arc<Shared>,
+    callee: &Callee,
+    seat: &mut Seat,
+    place: &mut Place,
+    entry: CallEntry,
+) -> Result<Box<Standing>, End> {
+    match ring(shared, callee, seat, place, &entry).await {
         Ok((call, leg, response)) => {
             let timer = SessionTimer::of_response(&response.headers, std::time::Instant::now());
             let caller = Caller {
                 id: format!("{}:{}", crate::NAME, callee.party.number),
                 name: callee.party.name.clone(),
                 number: callee.party.number.clone(),
+                trunk: place.trunk().map(str::to_owned),
             };
             Ok(Box::new(Standing::new(shared.clone(), call, leg, caller, timer, &response.headers, entry)))
         }
@@ -105,14 +114,21 @@ async fn ring(
     shared: &Arc<Shared>,
     callee: &Callee,
     seat: &mut Seat,
+    place: &mut Place,
     entry: &CallEntry,
 ) -> Result<(Call, Leg, Response), End> {
     let Some(first) = callee.reaches.first() else { return Err(End::fault(Reason::NotRegistered)) };
     let mut leg = open_leg(shared, &first.target, &seat.member.0, &callee.party.name).map_err(End::fault)?;
     let (mut offer, mut text) = leg.offer();
     let caller = CallParty::new(&seat.number, &seat.name);
-    let ring =
-        Ring { caller: &caller, callee: &callee.party, reaches: callee.reaches.clone(), hops: 70, referred_by: None };
+    let ring = Ring {
+        caller: &caller,
+        callee: &callee.party,
+        reaches: callee.reaches.clone(),
+        hops: 70,
+        referred_by: None,
+        hidden: false,
+    };
     // Dropping it cancels what still rings.
     let mut fork = Fork::start(shared, &ring, &text);
     let deadline = tokio::time::sleep(Duration::from_secs(u64::from(shared.config.ring_timeout)));
@@ -155,9 +171,12 @@ async fn ring(
                     fork = Fork::start(shared, &ring, &text);
                     continue;
                 }
+                let tried = refused.trunk.map(|trunk| CallLeg::unheard(&callee.party.number, &trunk));
+                entry.update(|c| c.legs.extend(tried));
                 return Err(End::Failed(refused.fault));
             }
-            Ringing::Answered { call, response, security, .. } => {
+            Ringing::Answered { call, response, line, security, .. } => {
+                place.hold(line);
                 leg.protect(*security);
                 if let Err(error) = leg.answered(&offer, &response.body) {
                     call.bye();

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::faults::Reason;
 use crate::metrics::Metrics;
 use crate::route::Dialler;
+use crate::trunk::{Line, Trunks};
 use crate::watch::{self, Watch};
 use crate::{NAME, inbound, outbound, ping};
 
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub queues: crate::b2b::Queues,
     /// Who calls too much.
     pub watch: Watch,
+    pub trunks: Trunks,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -53,7 +55,12 @@ impl Shared {
         if let Some(m) = &self.metrics {
             m.calls.set(all as i64 + 1);
         }
-        Some(Place { shared: self.clone(), caller: caller.to_owned() })
+        Some(Place { shared: self.clone(), caller: caller.to_owned(), line: None })
+    }
+
+    /// As [`Self::place`] for a call on a trunk, whose own bounds count instead of those of one caller.
+    pub fn place_on_trunk(self: &Arc<Self>) -> Option<Place> {
+        self.place(&format!("trunk:{:016x}", rand::random::<u64>()))
     }
 
     /// Whether somebody calls or talks by this account's phones.
@@ -83,6 +90,19 @@ impl Shared {
 pub(crate) struct Place {
     shared: Arc<Shared>,
     caller: String,
+    line: Option<Line>,
+}
+
+impl Place {
+    /// The call goes by this trunk: its place there is given back with this one.
+    pub fn hold(&mut self, line: Option<Line>) {
+        self.line = line;
+    }
+
+    /// The trunk by which the call goes.
+    pub fn trunk(&self) -> Option<&str> {
+        self.line.as_ref().map(|l| l.trunk.config.name.as_str())
+    }
 }
 
 impl Drop for Place {
@@ -113,6 +133,7 @@ impl Phone {
         let metrics = Metrics::new(&ctx.metrics)
             .inspect_err(|error| tracing::error!(%error, "the phone bridge works without metrics"))
             .ok();
+        let trunks = Trunks::new(&config.trunk, &config.route, &config.toll, &config.groups);
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
@@ -122,6 +143,7 @@ impl Phone {
             log: CallLog::default(),
             board: Default::default(),
             queues: Default::default(),
+            trunks,
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });
@@ -135,6 +157,9 @@ impl Phone {
         let Some(mut incoming) = taken else { return };
         let shared = &self.shared;
         self.running.store(true, Ordering::Relaxed);
+        for trunk in shared.trunks.all() {
+            shared.tasks.spawn(crate::trunk::run(shared.clone(), trunk.clone()));
+        }
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -152,6 +177,7 @@ impl Phone {
                     ping::tick(shared);
                     if let Some(m) = &shared.metrics {
                         m.registered.set(shared.accounts.count() as i64);
+                        shared.trunks.status().iter().for_each(|t| m.trunk_state(t));
                     }
                 }
             }
@@ -244,6 +270,10 @@ impl Bridge for Phone {
         };
         let rules = shared.ctx.credentials.queues();
         rules.into_iter().map(|rule| shared.queues.view(rule, now, online)).collect()
+    }
+
+    fn trunks(&self) -> Vec<bridge_core::TrunkStatus> {
+        self.shared.trunks.status()
     }
 
     fn health(&self) -> BridgeHealth {

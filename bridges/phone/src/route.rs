@@ -1,10 +1,13 @@
 //! Where a dialled number goes: one place that decides for phones, the hall, trunks, forwards and transfers alike.
 
-use bridge_core::{AccountKind, CallParty};
+use std::sync::Arc;
+
+use bridge_core::{AccountKind, CallParty, Fault};
 
 use crate::faults::Reason;
-use crate::phone::Shared;
+use crate::phone::{Place, Shared};
 use crate::reach::Reach;
+use crate::trunk::Outside;
 
 /// Who dials. What may be dialled depends on it, and on nothing that the caller merely says of himself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub(crate) enum Dialler {
     Guest,
     /// The hall calls for the conference of this number.
     Conference(String),
+    /// Somebody who came by the trunk of this name.
+    Trunk(String),
 }
 
 /// Where a number goes.
@@ -26,6 +31,8 @@ pub(crate) enum Destination {
     Account(CallParty),
     /// The waiting line of a duty desk.
     Queue(CallParty),
+    /// A number of another network, by one of our trunks.
+    Outside(Box<Outside>),
 }
 
 impl Destination {
@@ -34,6 +41,7 @@ impl Destination {
         match self {
             Destination::Conference(number) => CallParty::new(number, ""),
             Destination::Account(party) | Destination::Queue(party) => party.clone(),
+            Destination::Outside(outside) => outside.party(),
         }
     }
 
@@ -41,6 +49,7 @@ impl Destination {
     pub fn is_inside(&self) -> bool {
         match self {
             Destination::Conference(_) | Destination::Account(_) | Destination::Queue(_) => true,
+            Destination::Outside(_) => false,
         }
     }
 
@@ -50,6 +59,7 @@ impl Destination {
             Destination::Conference(number) => Dialler::Conference(number.clone()),
             Destination::Queue(party) => Dialler::Account(party.number.clone()),
             Destination::Account(party) => Dialler::Account(party.number.clone()),
+            Destination::Outside(outside) => outside.dialler(),
         }
     }
 
@@ -58,12 +68,36 @@ impl Destination {
         match self {
             Destination::Conference(_) | Destination::Queue(_) => Vec::new(),
             Destination::Account(party) => shared.accounts.reaches(&shared.ctx.sip, &party.number),
+            Destination::Outside(outside) => outside.reaches(shared),
+        }
+    }
+
+    /// Why there is no way to it now.
+    pub fn absent(&self) -> Fault {
+        match self {
+            Destination::Outside(outside) => Reason::TrunkDown.with(&outside.number),
+            other => Reason::NotRegistered.with(other.party().number),
+        }
+    }
+
+    /// The callee's place among the calls that may be at once. Outside numbers are bounded by their trunks instead: a switchboard
+    /// takes more than one call.
+    pub fn place(&self, shared: &Arc<Shared>) -> Option<Place> {
+        match self {
+            Destination::Outside(_) => shared.place_on_trunk(),
+            other => shared.place(&format!("{}:{}", crate::NAME, other.party().number)),
         }
     }
 }
 
 /// Decides where `number` goes when `from` dials it. A conference comes before an account of the same number.
 pub(crate) fn route(shared: &Shared, from: &Dialler, number: &str) -> Result<Destination, Reason> {
+    // Who comes by a trunk reaches what its numbers lead to; all else is a relay, for which there must be a rule.
+    if let Dialler::Trunk(name) = from
+        && !shared.trunks.leads(name, number)
+    {
+        return outside(shared, from, number);
+    }
     // A conference does not call itself or another one.
     if !matches!(from, Dialler::Conference(_)) && shared.ctx.rooms.exists(number) {
         return Ok(Destination::Conference(number.to_owned()));
@@ -75,10 +109,15 @@ pub(crate) fn route(shared: &Shared, from: &Dialler, number: &str) -> Result<Des
     }
     match from {
         Dialler::Guest => Err(Reason::UnknownNumber),
-        Dialler::Account(_) | Dialler::Conference(_) => {
-            party(shared, number).map(Destination::Account).ok_or(Reason::UnknownNumber)
-        }
+        _ => match party(shared, number) {
+            Some(party) => Ok(Destination::Account(party)),
+            None => outside(shared, from, number),
+        },
     }
+}
+
+fn outside(shared: &Shared, from: &Dialler, number: &str) -> Result<Destination, Reason> {
+    shared.trunks.route(from, number).map(|outside| Destination::Outside(Box::new(outside)))
 }
 
 /// As [`route`] for somebody whose phones are to be rung: forwards, transfers, calls of the hall. A conference is none.

@@ -108,6 +108,8 @@ pub(super) struct Call {
     pub offer_in: Option<TxId>,
     pub contact: String,
     pub reliable: Reliable,
+    /// How long to wait for a first answer, until there is one.
+    pub patience: Option<Duration>,
 }
 
 /// Forks and early dialogs of one INVITE that are followed.
@@ -140,6 +142,7 @@ impl Call {
             offer_in: None,
             contact,
             reliable: Reliable::default(),
+            patience: None,
         }
     }
 }

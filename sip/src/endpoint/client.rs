@@ -388,7 +388,7 @@ impl Endpoint {
         }
         self.client_kill_soon(now, id);
         if let Owner::Invite(call) = owner {
-            self.uac_retried(call, new);
+            self.uac_retried(now, call, new);
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Calls of ours (RFC 3261 section 13.2).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     ALLOW, CallEvent, CallId, EndReason, Endpoint, Event, Timer,
@@ -66,6 +66,15 @@ impl Endpoint {
         }
     }
 
+    /// Gives a call of ours up as [`EndReason::Timeout`] when not even a 100 comes within `patience`: the asker has another way.
+    /// Who answers after that gets CANCEL, or ACK and BYE.
+    pub fn first_answer_within(&mut self, now: Instant, id: CallId, patience: Duration) {
+        if let Some(call) = self.calls.get_mut(&id).filter(|c| c.phase == Phase::Calling) {
+            call.patience = Some(patience);
+            self.timers.set(Timer::CallRing(id), now + patience);
+        }
+    }
+
     /// A challenged INVITE is about to go again; false when the call is being cancelled.
     pub(super) fn uac_retry(&mut self, id: CallId, request: &Request) -> bool {
         let Some(call) = self.calls.get_mut(&id).filter(|c| c.phase == Phase::Calling) else { return false };
@@ -73,9 +82,12 @@ impl Endpoint {
         true
     }
 
-    pub(super) fn uac_retried(&mut self, id: CallId, tx: u64) {
+    pub(super) fn uac_retried(&mut self, now: Instant, id: CallId, tx: u64) {
         if let Some(call) = self.calls.get_mut(&id) {
             call.client = Some(tx);
+            if let Some(patience) = call.patience {
+                self.timers.set(Timer::CallRing(id), now + patience);
+            }
         }
     }
 
@@ -120,6 +132,9 @@ impl Endpoint {
                 call.cancelling = false;
             }
             return;
+        }
+        if call.phase == Phase::Calling && call.patience.take().is_some() {
+            self.timers.set(Timer::CallRing(id), now + self.config.ring_timeout);
         }
         if call.phase != Phase::Calling || resp.code == 100 {
             return;

@@ -355,10 +355,13 @@ impl Core {
                 }
             }
             Order::Respond { tx, resp } => self.endpoint.respond(t, tx, *resp),
-            Order::Invite { target, req, creds, reply } => {
+            Order::Invite { target, req, creds, patience, reply } => {
                 let started = self.resolve(target).and_then(|flow| self.endpoint.invite(t, &flow, *req, creds));
                 match started {
                     Ok(id) => {
+                        if let Some(patience) = patience {
+                            self.endpoint.first_answer_within(t, id, patience);
+                        }
                         let (tx, rx) = mpsc::channel(CALL_QUEUE);
                         self.calls.insert(id, tx);
                         drop(reply.send(Ok(Call::new(id, rx, Sip { shared: self.hub.shared.clone() }))));

@@ -1,6 +1,6 @@
 //! What the rest of the program holds: [`Sip`], [`Call`], [`Incoming`].
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc};
+use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,8 @@ pub(crate) enum Order {
         target: Target,
         req: Box<Request>,
         creds: Option<DigestClient>,
+        /// How long to wait for a first answer.
+        patience: Option<Duration>,
         /// A call that nobody takes any more hangs up when it is dropped.
         reply: Reply<Call>,
     },
@@ -150,16 +152,34 @@ impl Sip {
     /// Calls a peer. The handle comes at once, the rest as [`CallEvent`]s. From, To, Contact and the body are the
     /// caller's, missing headers are filled in.
     pub async fn invite(&self, target: Target, req: Request) -> Result<Call, SipError> {
-        self.call_peer(target, req, None).await
+        self.call_peer(target, req, None, None).await
     }
 
     /// As [`Sip::invite`], answering a 401 or 407 with these credentials, also inside the call.
     pub async fn invite_as(&self, target: Target, req: Request, creds: DigestClient) -> Result<Call, SipError> {
-        self.call_peer(target, req, Some(creds)).await
+        self.call_peer(target, req, Some(creds), None).await
     }
 
-    async fn call_peer(&self, target: Target, req: Request, creds: Option<DigestClient>) -> Result<Call, SipError> {
-        self.ask(|reply| Order::Invite { target, req: Box::new(req), creds, reply }).await
+    /// As [`Sip::invite`] or [`Sip::invite_as`]; ends as a timeout when not even a 100 comes within `patience`, for askers that
+    /// have another way. Who answers after that gets CANCEL, or ACK and BYE.
+    pub async fn invite_within(
+        &self,
+        target: Target,
+        req: Request,
+        creds: Option<DigestClient>,
+        patience: Duration,
+    ) -> Result<Call, SipError> {
+        self.call_peer(target, req, creds, Some(patience)).await
+    }
+
+    async fn call_peer(
+        &self,
+        target: Target,
+        req: Request,
+        creds: Option<DigestClient>,
+        patience: Option<Duration>,
+    ) -> Result<Call, SipError> {
+        self.ask(|reply| Order::Invite { target, req: Box::new(req), creds, patience, reply }).await
     }
 
     /// A flow by its id; `None` when its connection is gone.
@@ -214,6 +234,29 @@ impl Sip {
         }
     }
 
+    /// Where the servers of a host are (RFC 3263), in the order in which they are to be tried: NAPTR and SRV where neither
+    /// port nor address is given. An address needs no DNS. Answers are cached by their TTL. At most 16.
+    pub async fn locate(
+        &self,
+        host: &str,
+        port: Option<u16>,
+        transport: Option<Transport>,
+    ) -> Result<super::Located, SipError> {
+        if let Some(located) = super::dns::literal(host, port, transport) {
+            return Ok(located);
+        }
+        self.shared.dns()?.locate(host, port, transport, &[Transport::Udp, Transport::Tcp, Transport::Tls]).await
+    }
+
+    /// The name that the TLS certificate of the peer at this address must bear (RFC 5922 section 7); without one it must bear
+    /// the address. Counts for connections of ours that are opened from now on. At most 1024 are kept.
+    pub fn expect_tls_name(&self, peer: SocketAddr, name: &str) {
+        let names = &self.shared.tls_names;
+        if names.len() < MOST_TLS_NAMES || names.contains_key(&peer) {
+            names.insert(peer, name.to_owned());
+        }
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
@@ -239,6 +282,9 @@ impl Sip {
         self.ask(|reply| Order::Attach { flow, reply }).await
     }
 }
+
+/// Addresses whose names are remembered for TLS.
+const MOST_TLS_NAMES: usize = 1024;
 
 /// Bytes of the largest WebSocket message.
 const MAX_WEBSOCKET: usize = 64 * 1024;

@@ -1,6 +1,7 @@
 //! The tokio driver: listeners, connections, and the one task that owns the [`crate::Endpoint`].
 
 mod core;
+mod dns;
 mod handle;
 mod net;
 mod tap;
@@ -18,6 +19,7 @@ use dashmap::DashMap;
 use tokio::{net::TcpListener, net::UdpSocket, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub use dns::Located;
 pub use handle::{Call, CallHandle, Incoming, Pipe, PipeIn, Sip};
 pub use tap::{Tap, Tapped};
 
@@ -51,6 +53,8 @@ pub struct ServiceConfig {
     pub large_over_tcp: bool,
     /// Who is shut out for a time.
     pub guard: GuardConfig,
+    /// The name servers that are asked where servers are; empty: those of the system.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 pub(crate) type Claim = (String, Box<dyn Fn(&Request, &Flow) -> bool + Send + Sync>, mpsc::Sender<Incoming>);
@@ -82,10 +86,19 @@ pub(crate) struct Shared {
     pub guard: Arc<Guard>,
     /// Which account was at an address before a restart: its link profile counts from the first message to it.
     pub remembered: DashMap<SocketAddr, String>,
+    /// The host names that TLS peers must prove, by address.
+    pub tls_names: DashMap<SocketAddr, String>,
+    name_servers: Vec<SocketAddr>,
+    dns: std::sync::OnceLock<Result<dns::Dns, SipError>>,
     next_flow: AtomicU64,
 }
 
 impl Shared {
+    /// The resolver, made when the first name is asked for.
+    pub fn dns(&self) -> Result<&dns::Dns, SipError> {
+        self.dns.get_or_init(|| dns::Dns::new(&self.name_servers)).as_ref().map_err(Clone::clone)
+    }
+
     pub fn flow_id(&self) -> FlowId {
         FlowId(self.next_flow.fetch_add(1, Relaxed) + 1)
     }
@@ -163,6 +176,9 @@ impl Service {
             taps: Arc::default(),
             remembered: DashMap::new(),
             guard: Arc::new(Guard::new(config.guard.clone())),
+            tls_names: DashMap::new(),
+            name_servers: config.name_servers.clone(),
+            dns: std::sync::OnceLock::new(),
             next_flow: AtomicU64::new(0),
         });
         let sip = Sip { shared: shared.clone() };

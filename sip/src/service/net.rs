@@ -240,7 +240,8 @@ pub(crate) async fn connect(
             serve(&hub, flow.id, stream, rx, stop).await;
         }
         (Some(stream), Some(tls)) => {
-            let name = rustls::pki_types::ServerName::IpAddress(flow.peer.ip().into());
+            let known = hub.shared.tls_names.get(&flow.peer).and_then(|n| n.clone().try_into().ok());
+            let name = known.unwrap_or(rustls::pki_types::ServerName::IpAddress(flow.peer.ip().into()));
             match timeout(Duration::from_secs(10), tls.connect(name, stream)).await {
                 Ok(Ok(stream)) => serve(&hub, flow.id, stream, rx, stop).await,
                 Ok(Err(e)) => {

@@ -7,11 +7,12 @@ import { readWav } from './sound.mjs';
 import { until } from './stage.mjs';
 
 export class Baresip {
-  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film }) {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film, host = '127.0.0.1' }) {
     const phone = new Baresip();
     phone.user = user;
     phone.stage = stage;
     phone.gateway = gateway;
+    phone.host = host;
     phone.folder = stage.file(name);
     phone.heardFolder = join(phone.folder, 'heard');
     mkdirSync(phone.heardFolder, { recursive: true });
@@ -28,7 +29,7 @@ export class Baresip {
       `snd_path ${phone.heardFolder}`, 'ring_aufile none', 'ringback_aufile none', 'busy_aufile none', 'error_aufile none', 'notfound_aufile none', 'callwaiting_aufile none', '',
     ].join('\n'));
     writeFileSync(join(phone.folder, 'accounts'),
-      `<sip:${user}@127.0.0.1:${gateway.sip};transport=udp>;auth_user=${user};auth_pass=${password};regint=60;answermode=${answer};audio_codecs=${codecs};dtmfmode=rtpevent${film ? ';video_codecs=h264' : ''}\n`);
+      `<sip:${user}@${host}:${gateway.sip};transport=udp>;auth_user=${user};auth_pass=${password};regint=60;answermode=${answer};audio_codecs=${codecs};dtmfmode=rtpevent${film ? ';video_codecs=h264' : ''}\n`);
     writeFileSync(join(phone.folder, 'contacts'), '');
     phone.process = stage.start(name, 'baresip', ['-f', phone.folder, '-v']);
     phone.socket = await until('baresip takes orders', () => new Promise((done, fail) => {
@@ -75,7 +76,7 @@ export class Baresip {
 
   async dial(number) {
     const at = Date.now();
-    this.order('dial', `sip:${number}@127.0.0.1:${this.gateway.sip}`);
+    this.order('dial', `sip:${number}@${this.host}:${this.gateway.sip}`);
     await this.next('CALL_ESTABLISHED', 15, at);
   }
   /** Digits by RFC 4733 while in a call. */

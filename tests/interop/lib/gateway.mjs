@@ -9,7 +9,11 @@ import { SKYBRIDGE, until } from './stage.mjs';
 export const PASSWORD = 'interop-test-password';
 export const PIN = '2468';
 
-const value = (v) => (Array.isArray(v) ? `[${v.map(value).join(', ')}]` : typeof v === 'string' ? JSON.stringify(v) : String(v));
+const value = (v) => {
+  if (Array.isArray(v)) return `[${v.map(value).join(', ')}]`;
+  if (v && typeof v === 'object') return `{ ${Object.entries(v).map(([k, inner]) => `${JSON.stringify(k)} = ${value(inner)}`).join(', ')} }`;
+  return typeof v === 'string' ? JSON.stringify(v) : String(v);
+};
 
 /** TOML of {section: {key: value}}. */
 export const toml = (sections) => Object.entries(sections)

@@ -20,7 +20,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallParty, Fault, Text};
+use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallLeg, CallParty, Fault, Text};
 use sip::{Call, CallEvent, EndReason, Flow, Headers, Request, Response, Target};
 use tokio::sync::mpsc;
 use tokio::time::Instant as TokioInstant;
@@ -37,6 +37,7 @@ use crate::phone::{Place, Shared};
 use crate::route::{self, Destination, Dialler};
 use crate::security::Security;
 use crate::session_timer::{MIN_SE, SessionTimer};
+use crate::trunk::identity::wants_privacy;
 
 pub(crate) use board::Board;
 pub(crate) use pickup::wish;
@@ -147,7 +148,8 @@ fn code_for(fault: &Fault) -> u16 {
         "busy" | "call_limit" => 486,
         "declined" => 603,
         "no_codec" => 488,
-        "no_media_port" | "shutting_down" => 503,
+        "no_media_port" | "shutting_down" | "trunk_down" | "trunk_full" => 503,
+        "toll_denied" => 403,
         // Not registered, no answer, unreachable: it may be there later.
         _ => 480,
     }
@@ -342,15 +344,15 @@ impl Calling<'_> {
 
     async fn ring(&mut self, call: &mut Call, to: &Destination) -> Result<Result<Answered, Refused>, Gone> {
         let callee = &to.party();
-        let refused = |fault| Ok(Err(Refused { fault, everywhere: false, moved: None }));
+        let refused = |fault| Ok(Err(Refused { fault, everywhere: false, moved: None, trunk: None }));
         let mut reaches = to.reaches(self.shared);
         // A phone that dials its own number reaches the other phones of the account.
         reaches.retain(|r| r.target != Target::Flow(self.flow.id));
         let Some(first) = reaches.first() else {
             let own = callee.number == self.caller.number;
-            return refused(if own { Reason::Busy.fault() } else { Reason::NotRegistered.with(&callee.number) });
+            return refused(if own { Reason::Busy.fault() } else { to.absent() });
         };
-        let Some(place) = self.shared.place(&format!("{}:{}", crate::NAME, callee.number)) else {
+        let Some(mut place) = to.place(self.shared) else {
             return refused(Reason::Busy.fault());
         };
         let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
@@ -363,9 +365,10 @@ impl Calling<'_> {
                 &own
             }
         };
+        let hidden = self.caller.number == "anonymous" || wants_privacy(&self.request.headers);
         let mut sent = sdp::offer(from, local, None, from.direction);
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops, referred_by: None };
+        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops, referred_by: None, hidden };
         let mut fork = Fork::start(self.shared, &ring, &sent.to_string());
         let _rings = Rings::at(self.line, callee);
         let seconds = Duration::from_secs(u64::from(self.shared.config.ring_timeout));
@@ -409,8 +412,15 @@ impl Calling<'_> {
                     }
                     self.progress(call, branch, code, &response, &security).await;
                 }
-                Ringing::Failed(why) => return Ok(Err(why)),
-                Ringing::Answered { call, response, mut security, .. } => {
+                Ringing::Failed(why) => {
+                    // The books name the trunk of a call that it did not carry, too.
+                    let tried = why.trunk.as_ref().map(|trunk| CallLeg::unheard(&callee.number, trunk));
+                    self.entry.update(|c| c.legs.extend(tried));
+                    return Ok(Err(why));
+                }
+                Ringing::Answered { call, response, mut security, line, address, .. } => {
+                    place.hold(line);
+                    let local = Local { address, ..local };
                     let described = match Described::answered(&response.body, &security) {
                         Ok(described) => described,
                         Err(refusal) => {

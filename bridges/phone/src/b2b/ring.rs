@@ -1,20 +1,22 @@
 //! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge_core::Fault;
+use bridge_core::{CallParty, Fault};
 use media_core::sdp::Sdp;
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::call::sdp_body;
+use crate::call::{media_address, sdp_body};
 use crate::faults::Reason;
 use crate::phone::Shared;
 use crate::reach::Reach;
 use crate::security::Security;
 use crate::session_timer::MIN_SE;
+use crate::trunk::{Line, Way};
 
 /// Contacts of one account that ring at once.
 pub(crate) const MOST_BRANCHES: usize = 8;
@@ -28,12 +30,34 @@ pub(crate) struct Ring<'a> {
     pub hops: u32,
     /// The account that transferred the call here.
     pub referred_by: Option<&'a str>,
+    /// The caller wants not to be shown (RFC 3323).
+    pub hidden: bool,
+}
+
+/// What each branch needs for the INVITEs that it sends one after the other.
+struct Plan {
+    caller: CallParty,
+    callee: CallParty,
+    hops: u32,
+    referred_by: Option<String>,
+    hidden: bool,
+    sdp: String,
+    /// The address in it.
+    address: IpAddr,
 }
 
 enum Told {
     Progress(u16, Box<Response>, Box<Security>),
-    Answered(Box<(Call, Response)>, Box<Security>),
+    Answered(Box<Taken>, Box<Security>),
     Refused(Refused),
+}
+
+/// Who took the call, and by which trunk.
+struct Taken {
+    call: Call,
+    response: Response,
+    line: Option<Line>,
+    address: IpAddr,
 }
 
 /// Why a contact does not take the call.
@@ -44,11 +68,13 @@ pub(crate) struct Refused {
     pub everywhere: bool,
     /// The phone itself sends the caller elsewhere (301, 302): the user part of its Contact.
     pub moved: Option<String>,
+    /// The trunk that was tried last.
+    pub trunk: Option<String>,
 }
 
 impl Refused {
     fn of(fault: Fault) -> Refused {
-        Refused { fault, everywhere: false, moved: None }
+        Refused { fault, everywhere: false, moved: None, trunk: None }
     }
 
     /// How much this says: what a person did is more than what a network did.
@@ -79,6 +105,10 @@ pub(crate) enum Ringing {
         response: Box<Response>,
         /// As above: it reads the answer, and belongs to the dialog from then on.
         security: Box<Security>,
+        /// Its place on a trunk.
+        line: Option<Line>,
+        /// The media address that was offered: of the interface towards the one who answered.
+        address: IpAddr,
     },
     /// All contacts refused; the reason that says most.
     Failed(Refused),
@@ -105,11 +135,28 @@ impl Fork {
         let taken = Arc::new(AtomicBool::new(false));
         let mut branches = JoinSet::new();
         let mut open = 0;
-        let contacts = rings.iter().flat_map(|ring| ring.reaches.iter().take(MOST_BRANCHES).map(move |r| (ring, r)));
-        for (ring, reach) in contacts {
-            let request = (invite(shared, ring, reach), sdp.to_owned());
-            branches.spawn(branch(shared.clone(), open, reach.clone(), request, tell.clone(), taken.clone()));
-            open += 1;
+        for ring in rings {
+            let first = ring.reaches.first().map(|r| media_address(shared, &r.target));
+            let plan = Arc::new(Plan {
+                caller: ring.caller.clone(),
+                callee: ring.callee.clone(),
+                hops: ring.hops,
+                referred_by: ring.referred_by.map(str::to_owned),
+                hidden: ring.hidden,
+                sdp: sdp.to_owned(),
+                address: first.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            });
+            for reach in ring.reaches.iter().take(MOST_BRANCHES) {
+                let branch = Branch {
+                    shared: shared.clone(),
+                    number: open,
+                    plan: plan.clone(),
+                    tell: tell.clone(),
+                    taken: taken.clone(),
+                };
+                branches.spawn(branch.run(reach.clone()));
+                open += 1;
+            }
         }
         Fork { taken, told, branches, open, worst: None }
     }
@@ -126,9 +173,9 @@ impl Fork {
                     // crosses the CANCEL gets its ACK and a BYE from the endpoint.
                     self.taken_elsewhere();
                     self.branches.abort_all();
-                    let (call, response) = *answered;
+                    let Taken { call, response, line, address } = *answered;
                     let (call, response) = (Box::new(call), Box::new(response));
-                    return Ringing::Answered { branch, call, response, security };
+                    return Ringing::Answered { branch, call, response, security, line, address };
                 }
                 Some((_, Told::Refused(refused))) => refused,
                 None => return Ringing::Failed(self.failure()),
@@ -156,18 +203,31 @@ impl Fork {
 }
 
 /// An INVITE of our own: nothing of the caller's is passed but number, name and the filtered SDP.
-fn invite(shared: &Shared, ring: &Ring<'_>, reach: &Reach) -> Request {
-    let mut request = reach.invite(shared, ring.caller, ring.callee);
-    if let Some(account) = ring.referred_by {
+fn invite(shared: &Shared, plan: &Plan, reach: &Reach, address: IpAddr, security: &mut Security) -> Request {
+    let mut request = reach.invite(shared, &plan.caller, &plan.callee, plan.hidden);
+    if let Some(account) = plan.referred_by.as_ref().filter(|_| reach.way.is_none()) {
         // RFC 3892, by a name that is proven: what the phone wrote itself is not.
         let host = shared.ctx.sip.local_address(&reach.target).ip().to_string();
         request.headers.set("Referred-By", format!("<{}>", Uri::sip(account, &host, None)));
     }
-    request.headers.set("Max-Forwards", ring.hops.to_string());
+    request.headers.set("Max-Forwards", plan.hops.to_string());
     request.headers.set("Supported", "timer, 100rel");
     request.headers.set("Session-Expires", "1800");
     request.headers.set("Min-SE", MIN_SE.to_string());
+    // Another trunk may be behind another interface of ours.
+    let sdp = plan.sdp.replace(&format!(" {}\r\n", plan.address), &format!(" {address}\r\n"));
+    request.set_body("application/sdp", sdp_body(dressed(&sdp, security)));
     request
+}
+
+fn dressed(sdp: &str, security: &mut Security) -> String {
+    match Sdp::parse(sdp.as_bytes()) {
+        Ok(mut parsed) => {
+            security.dress(&mut parsed);
+            parsed.to_string()
+        }
+        Err(_) => sdp.to_owned(),
+    }
 }
 
 /// A contact that rings. Dropped with its task, it gets a CANCEL that says why (RFC 3326).
@@ -190,118 +250,122 @@ pub(crate) fn elsewhere() -> Headers {
     headers
 }
 
-/// Rings one contact, in each way of protection until it takes one.
-async fn branch(
+/// One of the ways that ring at once: a contact, or a chain of trunks.
+struct Branch {
     shared: Arc<Shared>,
-    branch: usize,
-    reach: Reach,
-    (mut request, sdp): (Request, String),
+    number: usize,
+    plan: Arc<Plan>,
     tell: mpsc::Sender<(usize, Told)>,
     taken: Arc<AtomicBool>,
-) {
-    let mut tries = Security::tries(&shared, &reach.target).into_iter().peekable();
-    while let Some(mut security) = tries.next() {
-        request.set_body("application/sdp", sdp_body(dressed(&sdp, &mut security)));
-        let way = Way { branch, security, last: tries.peek().is_none() };
-        if !attempt(&shared, &way, &reach, request.clone(), &tell, taken.clone()).await {
-            return;
-        }
-        tracing::debug!(contact = %reach.uri, "a phone does not take SRTP as we offer it: tried in the next way");
+}
+
+impl Branch {
+    async fn say(&self, told: Told) {
+        let _ = self.tell.send((self.number, told)).await;
     }
-}
 
-/// One way of protection in which a contact is asked.
-struct Way {
-    branch: usize,
-    security: Security,
-    last: bool,
-}
-
-fn dressed(sdp: &str, security: &mut Security) -> String {
-    match Sdp::parse(sdp.as_bytes()) {
-        Ok(mut parsed) => {
-            security.dress(&mut parsed);
-            parsed.to_string()
+    async fn run(self, mut reach: Reach) {
+        let mut rest = std::mem::take(&mut reach.fallbacks).into_iter();
+        loop {
+            let Some((mut refused, next)) = self.ask(&reach).await else { return };
+            let name = reach.way.as_ref().map(|way| way.trunk.config.name.clone());
+            if let (Some(m), Some(name)) = (&self.shared.metrics, &name) {
+                m.trunk_tries.with_label_values(&[name.as_str(), refused.fault.code]).inc();
+            }
+            refused.trunk.clone_from(&name);
+            let Some(other) = rest.next().filter(|_| next) else { return self.say(Told::Refused(refused)).await };
+            if let (Some(way), Some(trunk)) = (&reach.way, name) {
+                let (server, why) = (way.server, &refused.fault.en);
+                tracing::warn!(trunk, %server, why, "a trunk does not carry a call; the next way is tried");
+            }
+            reach = other;
         }
-        Err(_) => sdp.to_owned(),
     }
-}
 
-/// One INVITE; true when the phone refused its media and may be asked in another way.
-async fn attempt(
-    shared: &Arc<Shared>,
-    way: &Way,
-    reach: &Reach,
-    request: Request,
-    tell: &mpsc::Sender<(usize, Told)>,
-    taken: Arc<AtomicBool>,
-) -> bool {
-    let security = &way.security;
-    let say = async |told| {
-        let _ = tell.send((way.branch, told)).await;
-        false
-    };
-    // Another flow of the same device is asked when this one fails before the device has said a word.
-    let mut others = reach.others.iter();
-    let again = request.clone();
-    let mut silent = true;
-    let mut rung = match reach.call(shared, request).await {
-        Ok(call) => Rung { call: Some(call), taken: taken.clone() },
-        Err(error) => return say(Told::Refused(Refused::of(Reason::Unreachable.with(error)))).await,
-    };
-    loop {
-        let Some(call) = rung.call.as_mut() else { return false };
-        let fault = match call.next().await {
-            Some(CallEvent::Progress(r)) => {
-                if r.code > 100 {
-                    silent = false;
-                    say(Told::Progress(r.code, Box::new(r), Box::new(security.clone()))).await;
-                }
-                continue;
+    /// Rings one, in each way of protection until it takes one; none when it answered. Else why not, and whether another way
+    /// may do better.
+    async fn ask(&self, reach: &Reach) -> Option<(Refused, bool)> {
+        let mut tries = Security::tries(&self.shared, &reach.target).into_iter().peekable();
+        while let Some(security) = tries.next() {
+            let (refused, next) = self.attempt(reach, security).await?;
+            if tries.peek().is_none() || refused.fault.code != Reason::NoCodec.code() {
+                return Some((refused, next));
             }
-            Some(CallEvent::Answered(response)) => {
-                let Some(call) = rung.call.take() else { return false };
-                return say(Told::Answered(Box::new((call, response)), Box::new(security.clone()))).await;
-            }
-            Some(CallEvent::Request { tx, request }) => {
-                call.respond(tx, early(&request));
-                continue;
-            }
-            Some(CallEvent::Confirmed(_)) => continue,
-            Some(CallEvent::Ended(EndReason::Rejected(r))) if !way.last && matches!(r.code, 415 | 488 | 606) => {
-                return true;
-            }
-            // 430: the proxy has lost its flow (RFC 5626 section 11.5).
-            Some(CallEvent::Ended(why)) if silent && flow_failed(&why) => match others.next() {
-                Some(other) => match other.call(shared, other.instead(again.clone())).await {
-                    Ok(call) => {
-                        rung = Rung { call: Some(call), taken: taken.clone() };
-                        continue;
-                    }
-                    Err(error) => Reason::Unreachable.with(error),
-                },
-                None => match why {
-                    EndReason::Rejected(r) => return say(Told::Refused(rejected(&r))).await,
-                    EndReason::FlowClosed => Reason::SignallingLost.fault(),
-                    _ => Reason::Unreachable.fault(),
-                },
-            },
-            Some(CallEvent::Ended(EndReason::Rejected(r))) => return say(Told::Refused(rejected(&r))).await,
-            Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
-            Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),
-            Some(CallEvent::Ended(EndReason::Error(error))) => Reason::CallFailed.with(error),
-            Some(CallEvent::Ended(_)) | None => Reason::CallFailed.fault(),
+            tracing::debug!(contact = %reach.uri, "a phone does not take SRTP as we offer it: tried in the next way");
+        }
+        Some((Refused::of(Reason::CallFailed.fault()), true))
+    }
+
+    async fn attempt(&self, reach: &Reach, mut security: Security) -> Option<(Refused, bool)> {
+        let line = match reach.way.as_ref().map(Way::line).transpose() {
+            Ok(line) => line,
+            Err(reason) => return Some((Refused::of(reason.fault()), true)),
         };
-        return say(Told::Refused(Refused::of(fault))).await;
+        let address = match reach.way {
+            Some(_) => media_address(&self.shared, &reach.target),
+            None => self.plan.address,
+        };
+        let request = invite(&self.shared, &self.plan, reach, address, &mut security);
+        let mut rung = match reach.call(&self.shared, request).await {
+            Ok(call) => Rung { call: Some(call), taken: self.taken.clone() },
+            Err(error) => {
+                mark(reach, "信令无法送达", &error);
+                return Some((Refused::of(Reason::Unreachable.with(error)), true));
+            }
+        };
+        // Who has said a word was reached: no other way does better.
+        let mut silent = true;
+        loop {
+            let call = rung.call.as_mut()?;
+            let fault = match call.next().await {
+                Some(CallEvent::Progress(r)) => {
+                    if r.code > 100 {
+                        silent = false;
+                        self.say(Told::Progress(r.code, Box::new(r), Box::new(security.clone()))).await;
+                    }
+                    continue;
+                }
+                Some(CallEvent::Answered(response)) => {
+                    let call = rung.call.take()?;
+                    if let (Some(m), Some(way)) = (&self.shared.metrics, &reach.way) {
+                        m.trunk_tries.with_label_values(&[way.trunk.config.name.as_str(), "answered"]).inc();
+                    }
+                    let taken = Taken { call, response, line, address };
+                    self.say(Told::Answered(Box::new(taken), Box::new(security))).await;
+                    return None;
+                }
+                Some(CallEvent::Request { tx, request }) => {
+                    call.respond(tx, early(&request));
+                    continue;
+                }
+                Some(CallEvent::Confirmed(_)) => continue,
+                Some(CallEvent::Ended(EndReason::Rejected(r))) => {
+                    let next = match &reach.way {
+                        // RFC 3263 4.3 for 503; the others say that this trunk, not the one called, is at fault.
+                        Some(_) => matches!(r.code, 401 | 407 | 408 | 500 | 502 | 503 | 504),
+                        // The proxy has lost the phone's flow (RFC 5626 section 11.5).
+                        None => silent && r.code == 430,
+                    };
+                    if r.code == 503 {
+                        mark(reach, "服务器过载或故障", &"503");
+                    }
+                    return Some((rejected(&r), next));
+                }
+                Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
+                Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),
+                Some(CallEvent::Ended(EndReason::Error(error))) => Reason::CallFailed.with(error),
+                Some(CallEvent::Ended(_)) | None => Reason::CallFailed.fault(),
+            };
+            mark(reach, &fault.zh, &fault.en);
+            return Some((Refused::of(fault), silent || reach.way.is_some()));
+        }
     }
 }
 
-/// The way to the device failed, not the device.
-fn flow_failed(why: &EndReason) -> bool {
-    match why {
-        EndReason::Rejected(r) => r.code == 430,
-        EndReason::Timeout | EndReason::FlowClosed | EndReason::Error(_) => true,
-        _ => false,
+/// The trunk's server did not carry a call.
+fn mark(reach: &Reach, zh: &str, why: &dyn std::fmt::Display) {
+    if let Some(way) = &reach.way {
+        way.trunk.failed(way.server, &format!("{} {zh}", way.server), &why.to_string());
     }
 }
 
@@ -320,5 +384,5 @@ fn rejected(response: &Response) -> Refused {
     let fault = crate::outbound::rejected(response);
     let moved = matches!(response.code, 301 | 302).then(|| response.contact()).flatten();
     let moved = moved.map(|c| c.uri.user().to_owned()).filter(|u| !u.is_empty() && u.len() <= 64);
-    Refused { fault, everywhere: response.code >= 600, moved }
+    Refused { fault, everywhere: response.code >= 600, moved, trunk: None }
 }

@@ -357,11 +357,13 @@ impl<'a> Standing<'a> {
             }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
-            Some(Ringing::Answered { call, response, mut security, .. }) => {
+            Some(Ringing::Answered { call, response, mut security, line, address, .. }) => {
                 let Ok(described) = Described::answered(&response.body, &security) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };
-                let Transfer { to, local, origin, sent, place, .. } = *transfer;
+                let Transfer { to, local, origin, sent, mut place, .. } = *transfer;
+                place.hold(line);
+                let local = Local { address, ..local };
                 let callee = to.party();
                 let mut side = Side::new(*call, to.dialler(), local, described.clone());
                 side.party.clone_from(&callee);
@@ -662,7 +664,7 @@ impl<'a> Standing<'a> {
     /// What is known of the sound, for the books.
     fn report(&self) {
         let heard = self.relay.heard();
-        let legs = self.sides.iter().zip(heard).map(|(side, heard)| {
+        let legs = self.sides.iter().zip(heard).zip(&self.places).map(|((side, heard), place)| {
             let maps = &side.described.maps;
             let map = heard.payload_type.and_then(|n| maps.iter().find(|m| m.payload_type == n)).or(maps.first());
             let codec = map.map_or_else(String::new, |m| m.encoding.clone());
@@ -671,6 +673,7 @@ impl<'a> Standing<'a> {
             let mos = (heard.packets > 0).then(|| crate::mos::estimate(&codec, loss, heard.jitter_ms));
             CallLeg {
                 number: side.party.number.clone(),
+                trunk: place.trunk().map(str::to_owned),
                 codec,
                 packets: heard.packets,
                 lost: heard.lost,

@@ -156,12 +156,13 @@ impl Transfer {
         let callee = to.party();
         let reaches = to.reaches(shared);
         let Some(first) = reaches.first() else { return Err("480 Temporarily Unavailable") };
-        let place = shared.place(&format!("{}:{}", crate::NAME, callee.number)).ok_or("486 Busy Here")?;
+        let place = to.place(shared).ok_or("486 Busy Here")?;
         let local = Local { address: media_address(shared, &first.target), port };
+        let hidden = rest.0.number == "anonymous";
         let mut sent = sdp::offer(rest.1, local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70, referred_by: Some(asker) };
+        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70, referred_by: Some(asker), hidden };
         let fork = Fork::start(shared, &ring, &sent.to_string());
         let deadline = Instant::now() + Duration::from_secs(u64::from(shared.config.ring_timeout));
         Ok(Transfer { by, to, local, origin, sent, fork, deadline, rang: false, place })

@@ -190,7 +190,7 @@ impl Waiting<'_> {
                     self.waits.unserved();
                 }
                 Some(Ringing::Progress { .. }) => {}
-                Some(Ringing::Answered { branch, call, response, mut security }) => {
+                Some(Ringing::Answered { branch, call, response, mut security, .. }) => {
                     let Some(mut called) = calling.take() else { continue };
                     let Some(agent) = called.agent(branch).cloned() else { continue };
                     security.dress(&mut called.sent);
@@ -270,6 +270,7 @@ impl Waiting<'_> {
                 reaches: reaches.clone(),
                 hops: 70,
                 referred_by: None,
+                hidden: self.side.party.number == "anonymous",
             })
             .collect();
         let fork = Fork::start_all(self.shared, &rings, &sent.to_string());
