@@ -118,7 +118,7 @@ test('calls to and from other networks', { timeout: 150_000 }, async (t) => {
       const at = Date.now();
       await during(hall, `${prefix}1001`, bothHear);
       const record = await recordOf(gateway, `${prefix}1001`, at);
-      assert.ok(record.legs.some((l) => l.trunk === name && l.packets > 50), JSON.stringify(record.legs));
+      assert.ok(record.legs.some((l) => l.trunk === name && l.packets >= 40), JSON.stringify(record.legs));
       if (name === 'proxy') assert.ok(kamailio.saw(/INVITE sip:1001@ims\.test.* route=<sip:127\.0\.0\.2/).length, 'by the preloaded route');
       if (name === 'secure') assert.ok(kamailio.saw(/INVITE .* via tls/i).length, 'over TLS');
     });

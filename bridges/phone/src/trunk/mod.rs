@@ -199,7 +199,7 @@ impl Trunks {
         let from_there = self.list.iter().filter(|t| t.is_source(source));
         from_there
             .filter_map(|t| {
-                let called = user == t.config.user && !user.is_empty();
+                let called = t.config.register && user == t.config.user;
                 let mapped = t.did(&user).is_some();
                 match t.config.register {
                     true if !called && !mapped => None,
