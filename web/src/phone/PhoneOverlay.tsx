@@ -61,13 +61,13 @@ function Card({ l, others, full }: { l: Line; others: readonly Line[]; full: boo
         <div className="phone-tools">
           <Button icon={l.muted ? 'micOff' : 'mic'} pressed={l.muted} testId="phone-mute" onClick={() => mute(l.id, !l.muted)}>{t(l.muted ? 'phone.unmute' : 'phone.mute')}</Button>
           <Button icon={l.state === 'held' ? 'play' : 'pause'} pressed={l.state === 'held'} testId="phone-hold" onClick={() => void hold(l.id, l.state !== 'held')}>{t(l.state === 'held' ? 'phone.resume' : 'phone.hold')}</Button>
-          <Button icon="keypad" pressed={open === 'keys'} testId="phone-keys" onClick={() => setOpen(open === 'keys' ? null : 'keys')}>{t('phone.keys')}</Button>
-          <Button icon="transfer" pressed={open === 'transfer'} testId="phone-transfer" onClick={() => setOpen(open === 'transfer' ? null : 'transfer')}>{t('phone.transfer')}</Button>
+          <Button icon="transfer" className="phone-wide" pressed={open === 'transfer'} testId="phone-transfer" onClick={() => setOpen(open === 'transfer' ? null : 'transfer')}>{t('phone.transfer')}</Button>
         </div>
       )}
       {open === 'keys' && stands && <div className="phone-pad"><output className="num" data-testid="phone-pressed">{pressed || ' '}</output><div className="pad-keys">{KEYS.map((k) => <button key={k} type="button" className="btn pad-key num" data-testid={`phone-key-${k}`} onClick={() => send(k)}>{k}</button>)}</div></div>}
       {open === 'transfer' && stands && <Transfer l={l} others={others} full={full} />}
-      {(stands || l.state === 'calling' || l.state === 'connecting') && <div className="phone-acts"><Button look="danger" icon="hangup" testId="phone-hangup" title="Alt+Backspace" onClick={() => hangUp(l.id)}>{t(stands ? 'phone.hangUp' : 'phone.giveUp')}</Button></div>}
+      {/* Where "answer" was stands what does no harm: a double click must not hang up. */}
+      {(stands || l.state === 'calling' || l.state === 'connecting') && <div className="phone-acts">{stands ? <Button icon="keypad" pressed={open === 'keys'} testId="phone-keys" onClick={() => setOpen(open === 'keys' ? null : 'keys')}>{t('phone.keys')}</Button> : <span />}<Button look="danger" icon="hangup" testId="phone-hangup" title="Alt+Backspace" onClick={() => hangUp(l.id)}>{t(stands ? 'phone.hangUp' : 'phone.giveUp')}</Button></div>}
     </article>
   );
 }
