@@ -24,6 +24,8 @@ use super::sdp::Described;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
 
+/// A phone that was replaced, as by a transfer, may go on sending for so long.
+const LAST_PACKETS: Duration = Duration::from_secs(2);
 /// Silence after which the same host and SSRC may send from another port (a NAT that moved).
 const MOVE_AFTER: Duration = Duration::from_secs(1);
 /// Batches taken at one wake-up, so that a flood on one leg does not starve the other.
@@ -198,6 +200,8 @@ struct Leg {
     rtcp_source: Option<SocketAddr>,
     /// The next source is learned, wherever it is.
     learns: bool,
+    /// Where the phone before this one sent from, and when it was replaced: its last packets are not learned from.
+    left: Option<(SocketAddr, Instant)>,
     reception: Reception,
     heard: Instant,
     payload_type: Option<u8>,
@@ -216,6 +220,7 @@ impl Leg {
             ssrc: 0,
             rtcp_source: None,
             learns: false,
+            left: None,
             reception: Reception::default(),
             heard: now,
             payload_type: None,
@@ -228,7 +233,7 @@ impl Leg {
         let end = end.place;
         // A phone that only changes its direction keeps the address that was learned.
         if self.end.is_none_or(|old| old.rtp != end.rtp) {
-            self.source = None;
+            self.left = self.source.take().map(|source| (source, now));
             self.rtcp_source = None;
         }
         self.learns = learns;
@@ -258,6 +263,11 @@ impl Leg {
                 if !(moved || described == Some(from)) {
                     return false;
                 }
+            }
+            None if described != Some(from)
+                && self.left.is_some_and(|(old, at)| old == from && now < at + LAST_PACKETS) =>
+            {
+                return false;
             }
             None if self.learns => {}
             None if described.is_some_and(|d| d.ip() == from.ip()) => {}
@@ -704,5 +714,33 @@ mod tests {
         drop(relay);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(pool.stats().used, 0);
+    }
+
+    #[tokio::test]
+    async fn the_last_packets_of_a_phone_that_was_replaced_are_not_learned_from() {
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_341..=42_360, Duration::from_millis(10));
+        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
+        let (a, old, new) = (socket().await, socket().await, socket().await);
+        let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
+        let behind_nat = |port: u16| {
+            let text = format!("v=0\r\nc=IN IP4 10.1.1.1\r\nm=audio {port} RTP/AVP 8\r\na=sendrecv\r\n");
+            End::of(&Described::read(text.as_bytes()).unwrap())
+        };
+        let settle = || tokio::time::sleep(Duration::from_millis(60));
+        relay.describe(0, described(a.local_addr().unwrap().port(), "8", "sendrecv")).await;
+        relay.describe(1, behind_nat(9)).await;
+        settle().await;
+        old.send_to(&packet(8, 1, &[1; 160]), to(1)).await.unwrap();
+        assert!(next(&a).await.is_some(), "the first phone is learned");
+        // Another phone sits there now; the one before has not heard of it yet.
+        relay.describe(1, behind_nat(11)).await;
+        settle().await;
+        old.send_to(&packet(8, 2, &[2; 160]), to(1)).await.unwrap();
+        assert!(next(&a).await.is_none(), "its last packets do not pass");
+        new.send_to(&packet(8, 3, &[3; 160]), to(1)).await.unwrap();
+        assert!(next(&a).await.is_some(), "the new phone is learned");
+        a.send_to(&packet(8, 1, &[4; 160]), to(0)).await.unwrap();
+        assert!(next(&new).await.is_some() && next(&old).await.is_none(), "what comes back goes to the new one");
     }
 }
