@@ -244,7 +244,7 @@ test('the telephone in the browser is called, calls, holds and transfers, with s
   // Refused in words: nobody has that number.
   await browser.at('pad-number').fill('7777');
   await browser.at('pad-call').click();
-  await until('no such number', async () => /no such number/i.test(await browser.at('phone-words').last().innerText()), 6);
+  await shows(browser, '[data-testid="phone-call"][data-number="7777"][data-state="ended"] :text("no such number")', 6);
 
   // Signed out, it is no phone any more.
   await browser.at('user').click();

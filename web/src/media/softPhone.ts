@@ -118,7 +118,7 @@ export class SoftPhone {
         const refer = session.delegate?.onRefer;
         session.delegate = { ...session.delegate, onRefer: refer, onInvite: () => this.update(k, {}) };
         this.update(k, { state: 'talking', answeredAt: Date.now(), rings: false });
-      } else if (s === SessionState.Terminated) this.finish(k, k.ended);
+      } else if (s === SessionState.Terminated) setTimeout(() => this.finish(k, k.ended)); // why it was refused is told after that it ended
     });
     return k;
   }
