@@ -59,13 +59,26 @@ async fn what_no_phone_should_do_is_answered_right() {
     let pause = |ms: u32| format!("<pause milliseconds=\"{ms}\"/>\n");
     let vias: String = (0..100).map(|n| format!("Via: SIP/2.0/UDP 10.0.0.{n};branch=z9hG4bKv{n}\n")).collect();
     let good = [invite(), answered(), ack(), bye("2 BYE"), recv(200)];
+    // Each repeated INVITE gets the last provisional answer once more.
+    let rings = || "<recv response=\"100\" optional=\"true\"/><recv response=\"180\" optional=\"true\"/>\n".to_owned();
     let options = |cseq: &str, branch: &str| send("OPTIONS", LAST, cseq, branch, "", false);
     let wrong_tag = || send("BYE", "To: <sip:8003@127.0.0.1>;tag=wrong", "2 BYE", "d", "", false);
     let again = |cseq: &str, branch: &str| send("INVITE", LAST, cseq, branch, "", true);
     let cases: Vec<(&str, Vec<String>)> = vec![
         (
             "INVITE sent three times is one call",
-            vec![invite(), invite(), invite(), answered(), ack(), pause(300), bye("2 BYE"), recv(200)],
+            vec![
+                invite(),
+                invite(),
+                invite(),
+                rings(),
+                rings(),
+                answered(),
+                ack(),
+                pause(300),
+                bye("2 BYE"),
+                recv(200),
+            ],
         ),
         // SIPp takes the repeated 200 for what it is and goes on.
         (
