@@ -328,7 +328,8 @@ try {
   console.error(error);
   failed = 1;
 } finally {
-  for (const child of children) child.kill('SIGKILL');
+  // All of a family: Kamailio's children outlive their first process.
+  for (const child of children) for (const pid of family(child.pid)) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
   rmSync(dir, { recursive: true, force: true });
 }
 process.exit(failed);
