@@ -57,6 +57,7 @@ pub struct App {
     pub reports: Reports,
     pub alarms: AlarmDesk,
     pub books: crate::calls::Books,
+    pub lists: crate::lists::CallLists,
     /// Tells the alarm desk that somebody has seen an alarm.
     pub acknowledged: mpsc::Sender<String>,
     pub trees: Trees,
@@ -230,7 +231,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             .map_err(because("stored secrets"))?;
     let ports = PortPool::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), low..=high, Duration::from_secs(5));
     let captures = Captures::new(Some(data.join("captures")), settings.capture.limits());
-    let limits = ConferenceLimits { members: settings.hall.max_members, wrong_pins: 9 };
+    let limits = ConferenceLimits {
+        members: settings.hall.max_members,
+        wrong_pins: 9,
+        call_back: settings.calls.call_back_tries > 0,
+    };
     let context = |conferences: &Conferences| BridgeContext {
         hub: hub.clone(),
         registry: registry.clone(),
@@ -276,6 +281,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         reports,
         alarms: AlarmDesk::default(),
         books: crate::calls::Books::default(),
+        lists: crate::lists::CallLists::default(),
         acknowledged,
         trees: Trees::default(),
         endpoint,
@@ -310,6 +316,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(tracks::run(app.clone()));
     tasks.spawn(alarms::forget_old(app.clone()));
     tasks.spawn(crate::calls::run(app.clone()));
+    tasks.spawn(crate::comeback::run(app.clone()));
     tasks.spawn(crate::calls::forget_old(app.clone()));
     tasks.spawn(crate::calls::tell(app.clone()));
     tasks.spawn(crate::softphone::guard(app.clone()));

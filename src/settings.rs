@@ -325,11 +325,15 @@ impl Default for Alarms {
 pub struct Calls {
     pub keep_days: u32,
     pub max_rows: u32,
+    /// Times that a conference's phone which the network dropped is called again; 0: never.
+    pub call_back_tries: u32,
+    /// Seconds before each time.
+    pub call_back_pause: u32,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Calls { keep_days: 400, max_rows: 1_000_000 }
+        Calls { keep_days: 400, max_rows: 1_000_000, call_back_tries: 3, call_back_pause: 5 }
     }
 }
 
@@ -496,6 +500,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     }
     if !(1..=4096).contains(&s.media.ring_megabytes) {
         wrong("media.ring_megabytes", format!("{} is not between 1 and 4096", s.media.ring_megabytes));
+    }
+    if s.calls.call_back_tries > 20 || !(1..=600).contains(&s.calls.call_back_pause) {
+        wrong("calls.call_back_tries", "at most 20 tries, 1 to 600 s apart".to_owned());
     }
     if s.calls.max_rows == 0 {
         wrong("calls.max_rows", "0 would keep no record of any call".to_owned());

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use bridge_core::{CallLeg, LiveCall, Timestamp};
+use bridge_core::{CallDirection, CallLeg, Command, LiveCall, MemberId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -119,4 +119,59 @@ pub async fn hang_up(
     };
     who.note(&app, "hang_up_call", &id, &format!("{} - {}", call.caller.number, call.callee.number));
     Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Insertion {
+    /// The conference that both phones come into; a new one if left out.
+    conference: Option<String>,
+    /// A phone that is called into it as well: the officer's own.
+    dial: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Inserted {
+    conference: String,
+}
+
+/// Come into a live call between two phones: both hear a tone and become members of a conference without hanging up.
+#[utoipa::path(post, path = "/calls/{id}/insert", params(("id" = String, Path)), request_body = Insertion,
+    responses((status = 202, body = Inserted), (status = 400), (status = 404)))]
+pub async fn insert(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path(id): Path<String>,
+    Json(body): Json<Insertion>,
+) -> Result<(StatusCode, Json<Inserted>), ApiError> {
+    let stands = |c: &LiveCall| c.id == id && c.direction == CallDirection::Between && c.answered.is_some();
+    let call = crate::calls::live(&app).into_iter().find(stands);
+    let call = call.ok_or_else(|| ApiError::not_found(&format!("answered call between phones {id}")))?;
+    let parties = format!("{} - {}", call.caller.number, call.callee.number);
+    // The row stands before anything is done: nobody comes into a call unseen.
+    who.note(&app, "insert_into_call", &id, &parties);
+    let (conference, made) = match body.conference.filter(|c| !c.is_empty()) {
+        Some(conference) => (conference, false),
+        None => (app.conferences.create(&format!("强插 {parties}"), None, "").await?.id, true),
+    };
+    let (first, seat) = app.conferences.seat_for_call(&conference, &call.caller.name)?;
+    let (second, other) = app.conferences.seat_for_call(&conference, &call.callee.name)?;
+    for (view, party) in [(&first, &call.caller), (&second, &call.callee)] {
+        app.conferences.dialled(&conference, &MemberId(view.id.clone()), &party.number);
+    }
+    let order = Command::Insert { call: id.clone(), seats: Box::new([seat, other]) };
+    if let Err(fault) = app.command_now("phone", order).await {
+        for view in [first, second] {
+            app.conferences.abandon(&conference, &MemberId(view.id));
+        }
+        if made {
+            let _ = app.conferences.end(&conference).await;
+        }
+        who.outcome(&app, "insert_into_call", &id, &parties, fault.code);
+        return Err(ApiError::of_fault(&fault));
+    }
+    if let Some(dial) = body.dial.filter(|d| !d.is_empty()) {
+        super::conferences::dial_into(&app, &conference, &dial)?;
+    }
+    Ok((StatusCode::ACCEPTED, Json(Inserted { conference })))
 }

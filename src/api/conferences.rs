@@ -141,22 +141,28 @@ pub async fn add_member(
             Ok((StatusCode::CREATED, Json(view)))
         }
         (None, Some(to)) => {
-            let (view, seat) = app.conferences.seat_for_call(&id, &app.phone_name(&to))?;
+            let view = dial_into(&app, &id, &to)?;
             who.note(&app, "dial", &id, &to);
-            let task_app = app.clone();
-            // The call's progress is told by the seat; what is wrong before it left us is told here.
-            tokio::spawn(async move {
-                let dialled = task_app.command_now("phone", Command::Dial { to: to.clone(), seat }).await;
-                if let Err(fault) = dialled {
-                    let (zh, en) =
-                        (format!("呼叫 {to} 失败：{}", fault.zh), format!("Call to {to} failed: {}", fault.en));
-                    task_app.events.notice(Severity::Warning, &zh, &en, &to);
-                }
-            });
             Ok((StatusCode::CREATED, Json(view)))
         }
         _ => Err(ApiError::invalid("give either channel or dial")),
     }
+}
+
+/// Calls a phone into a conference.
+pub(super) fn dial_into(app: &Shared, id: &str, to: &str) -> Result<MemberView, ApiError> {
+    let (view, seat) = app.conferences.seat_for_call(id, &app.phone_name(to))?;
+    app.conferences.dialled(id, &MemberId(view.id.clone()), to);
+    let (app, to) = (app.clone(), to.to_owned());
+    // The call's progress is told by the seat; what is wrong before it left us is told here.
+    tokio::spawn(async move {
+        let dialled = app.command_now("phone", Command::Dial { to: to.clone(), seat }).await;
+        if let Err(fault) = dialled {
+            let (zh, en) = (format!("呼叫 {to} 失败：{}", fault.zh), format!("Call to {to} failed: {}", fault.en));
+            app.events.notice(Severity::Warning, &zh, &en, &to);
+        }
+    });
+    Ok(view)
 }
 
 /// Mute, set the volume, rename.

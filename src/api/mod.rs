@@ -4,6 +4,7 @@ mod accounts;
 mod alarms;
 mod auth;
 mod bans;
+mod call_lists;
 mod calls;
 mod captures;
 mod channels;
@@ -170,6 +171,11 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::live))
         .routes(routes!(calls::hang_up))
+        .routes(routes!(calls::insert))
+        .routes(routes!(call_lists::list, call_lists::create))
+        .routes(routes!(call_lists::replace, call_lists::delete))
+        .routes(routes!(call_lists::start))
+        .routes(routes!(call_lists::stop))
         .routes(routes!(trunks::list))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))

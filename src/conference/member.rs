@@ -28,6 +28,8 @@ pub enum MemberState {
     Connected,
     Held,
     Leaving,
+    /// Its phone was dropped by the network and is dialled again; the seat is kept.
+    Returning,
 }
 
 /// Who muted a member. What an operator muted only an operator opens again.
@@ -52,6 +54,15 @@ pub struct MemberChange {
     pub duplex: Option<SpeakerWish>,
 }
 
+/// What becomes of a phone that was called, for whoever ordered it.
+#[derive(Debug, Clone)]
+pub enum MemberNews {
+    Ringing,
+    Connected,
+    Failed(Fault),
+    Left,
+}
+
 /// A member and the leg that carries it.
 #[derive(Debug)]
 pub struct Member {
@@ -72,6 +83,12 @@ pub struct Member {
     pub loss_percent: f32,
     pub jitter_ms: f32,
     pub fault: Option<Fault>,
+    /// The phone account behind it, to call it again.
+    pub dial: Option<String>,
+    /// Who wants to know what becomes of it.
+    pub news: Option<mpsc::Sender<MemberNews>>,
+    /// The leg that broke says its last word yet.
+    pub last_word_due: bool,
     /// To the phone leg in the seat.
     pub seat: Option<mpsc::Sender<SeatCommand>>,
     /// The browser leg.

@@ -2,13 +2,15 @@
 
 mod member;
 mod output;
+mod returns;
 mod room;
 mod rooms;
 mod sight;
 mod speaker;
 
-pub use member::{Member, MemberChange, MemberKind, MemberState, MemberView, MutedBy};
+pub use member::{Member, MemberChange, MemberKind, MemberNews, MemberState, MemberView, MutedBy};
 pub use output::OutputOpener;
+pub use returns::Lost;
 pub use room::{ConferenceView, PictureView};
 pub use rooms::{ConferenceError, ConferenceLimits, Conferences};
 pub use speaker::{Speaker, SpeakerView, SpeakerWish};

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::member::{Member, MemberChange, MemberKind, MemberState, MemberView, MutedBy};
+use super::returns::{Lost, take_over};
 use super::room::{ConferenceView, Room};
 use super::sight::Screen;
 use super::speaker::{Speaker, SpeakerWish};
@@ -46,32 +47,40 @@ pub struct ConferenceLimits {
     pub members: u32,
     /// Wrong PINs of one caller in ten minutes before it is refused.
     pub wrong_pins: usize,
+    /// Phones that the network dropped are called again.
+    pub call_back: bool,
 }
 
-struct Shared {
+pub(super) struct Shared {
     hub: Hub,
     events: Events,
     store: Store,
-    limits: ConferenceLimits,
+    pub(super) limits: ConferenceLimits,
     rooms: Mutex<BTreeMap<String, Room>>,
     /// Held while a conference is written: two must not take one number, and no older row may overtake a newer one.
     writing: tokio::sync::Mutex<()>,
     wrong_pins: Mutex<HashMap<String, Vec<Instant>>>,
-    reports: mpsc::Sender<(MemberId, SeatReport)>,
+    pub(super) reports: mpsc::Sender<(MemberId, SeatReport)>,
+    /// Phones to be called back, as (conference, member, number), and the end that takes them.
+    pub(super) lost: mpsc::Sender<Lost>,
+    pub(super) lost_queue: Mutex<Option<mpsc::Receiver<Lost>>>,
 }
 
 /// All conferences of the hall. Cheap to clone.
 #[derive(Clone)]
-pub struct Conferences(Arc<Shared>);
+pub struct Conferences(pub(super) Arc<Shared>);
 
 /// How often the picture of members with screens is chosen anew.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What a seat says when it is dropped without a word.
+const DROPPED: &str = "the leg ended";
 const WRONG_PIN_MEMORY: Duration = Duration::from_secs(600);
 
 impl Conferences {
     /// No conference yet: [`Self::open_stored`] opens those of before, once bridges can give them their channels.
     pub fn new(hub: Hub, events: Events, store: Store, limits: ConferenceLimits) -> Self {
         let (reports, queue) = mpsc::channel(1024);
+        let (lost, lost_queue) = mpsc::channel(256);
         let all = Conferences(Arc::new(Shared {
             hub,
             events,
@@ -81,6 +90,8 @@ impl Conferences {
             writing: tokio::sync::Mutex::default(),
             wrong_pins: Mutex::default(),
             reports,
+            lost,
+            lost_queue: Mutex::new(Some(lost_queue)),
         }));
         tokio::spawn(all.clone().follow_reports(queue));
         all
@@ -373,6 +384,9 @@ impl Conferences {
             loss_percent: 0.0,
             jitter_ms: 0.0,
             fault: None,
+            dial: None,
+            news: None,
+            last_word_due: false,
             seat: None,
             leg: None,
             speaker: None,
@@ -577,7 +591,10 @@ impl Conferences {
         let conference =
             self.lock().iter().find(|(_, room)| room.members.contains_key(member)).map(|(id, _)| id.clone());
         let Some(id) = conference else { return };
+        self.tell_news(&id, member, &report);
         match &report {
+            // A seat that was given up says so when it is dropped: no word of the leg that may come yet.
+            SeatReport::Left(reason) if reason.en == DROPPED && self.spared(&id, member) => return,
             SeatReport::Left(reason) => {
                 self.forget(&id, member, reason);
                 return;
@@ -594,7 +611,9 @@ impl Conferences {
                     &format!("Call to {name} failed: {}", fault.en),
                     &member.0,
                 );
-                self.forget(&id, member, &Text::new(fault.zh.clone(), fault.en.clone()));
+                if !self.keep(&id, member, fault) && !self.still_returning(&id, member) {
+                    self.forget(&id, member, &Text::new(fault.zh.clone(), fault.en.clone()));
+                }
                 return;
             }
             _ => {}
@@ -603,12 +622,14 @@ impl Conferences {
             let Some(entry) = room.members.get_mut(member) else { return Ok(None) };
             let mut tell = true;
             match report {
+                SeatReport::Ringing if entry.state == MemberState::Returning => tell = false,
                 SeatReport::Ringing => entry.state = MemberState::Ringing,
                 SeatReport::Connected { stream, hears } => {
                     entry.state = MemberState::Connected;
                     entry.stream = Some(stream.clone());
                     entry.hears = Some(hears);
                     entry.connected_at = Some(Instant::now());
+                    entry.fault = None;
                     room.mixer.add(&member.0, Some(stream), Some(hears));
                     room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
                 }
@@ -679,10 +700,14 @@ impl Conferences {
                 return Ok(Err(Fault::new("wrong_pin", Whose::You, true, "会议密码错误", "The PIN is wrong")));
             }
             let (member, seat) = self.phone_seat(room, name, link)?;
-            Ok(Ok((room.member_view(hub, &room.members[&member]), seat)))
+            let again = take_over(room, &member, caller);
+            Ok(Ok((room.member_view(hub, &room.members[&member]), seat, again)))
         });
         match entered {
-            Ok(Ok((view, seat))) => {
+            Ok(Ok((view, seat, again))) => {
+                if let Some(old) = again {
+                    self.forget(&id, &old, &Text::new("已重新拨入", "called in again"));
+                }
                 self.tell_member(&id, &view);
                 Ok(seat)
             }
@@ -758,7 +783,7 @@ mod tests {
     async fn hall(dir: &std::path::Path) -> (Conferences, Store, Events) {
         let store = Store::open(&dir.join("t.db")).await.unwrap();
         let events = Events::default();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9 };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false };
         let all = Conferences::new(Hub::new(HubLimits::default()), events.clone(), store.clone(), limits);
         (all, store, events)
     }

@@ -50,7 +50,7 @@ const recordOf = (gateway, number, at) => until(`a record of ${number}`, async (
 test('calls to and from other networks', { timeout: 150_000 }, async (t) => {
   const stage = Stage.open(t, 'trunks');
   const tls = await certificate(stage, '127.0.0.2');
-  const kamailio = await Kamailio.open(stage, { password: SECRET, numbers: { '0755600': 'trunk1', '0755601': 'trunk1' }, tls, domains: ['ims.test'] });
+  const kamailio = await Kamailio.open(stage, { password: SECRET, numbers: { '0755600': 'trunk1', '0755601': 'trunk1', '0755602': 'trunk1' }, tls, domains: ['ims.test'] });
   const one = await switchboard(stage, 'switch-one', '127.0.0.3');
   const two = await switchboard(stage, 'switch-two', '127.0.0.4');
   const dns = await nameServer(stage, {
@@ -130,6 +130,9 @@ test('calls to and from other networks', { timeout: 150_000 }, async (t) => {
     const record = await recordOf(gateway, '8001', at);
     assert.equal(record.caller, '1001');
     assert.ok(record.legs.some((l) => l.trunk === 'carrier'), JSON.stringify(record.legs));
+    const dialled = Date.now();
+    outside.order('dial', `sip:0755602@127.0.0.2:${kamailio.port}`);
+    assert.match((await outside.next('CALL_CLOSED', 10, dialled)).param, /404/);
     await during(outside, '0755600', async () => {
       await wait(700);
       await outside.digits(`${PIN}#`);
@@ -223,5 +226,8 @@ test('calls to and from other networks', { timeout: 150_000 }, async (t) => {
     hall.order('dial', `sip:51001@127.0.0.1:${gateway.sip}`);
     const closed = await hall.next('CALL_CLOSED', 10, at);
     assert.match(closed.param, /503|Service/, JSON.stringify(closed));
+    await kamailio.start();
+    await stands('secure', 'up', 25);
+    await until('the notice of its return', async () => (await gateway.api.get('/notices')).items.find((n) => n.object === 'secure' && n.severity === 'info'), 5);
   });
 });

@@ -117,6 +117,13 @@ pub enum Command {
         to: String,
         seat: Seat,
     },
+    /// Move both phones of a live call into a conference: the caller into the first seat, the called phone into the other. Both
+    /// hear a tone first. Refused at once: the seats are dropped.
+    Insert {
+        /// The call's id in its log.
+        call: String,
+        seats: Box<[Seat; 2]>,
+    },
     /// Send what `seat` hears to the loudspeaker of a channel. Returns when the work has begun; the seat is told the rest.
     Talk {
         channel: ChannelId,

@@ -214,7 +214,7 @@ impl Bridge for Gb28181 {
                     known(&channel)?;
                     crate::snapshot::order(shared, &channel, order).await
                 }
-                Command::Dial { .. } => Err(faults::not_supported("呼叫 / dialling")),
+                Command::Dial { .. } | Command::Insert { .. } => Err(faults::not_supported("呼叫 / dialling")),
             }
         })
     }

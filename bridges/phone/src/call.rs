@@ -599,6 +599,16 @@ pub(crate) fn media_address(shared: &Shared, target: &sip::Target) -> std::net::
 
 /// Publishes the stream of a call and opens its ports.
 pub(crate) fn open_leg(shared: &Shared, target: &sip::Target, call_id: &str, name: &str) -> Result<Leg, Reason> {
+    open_leg_at(shared, media_address(shared, target), call_id, name)
+}
+
+/// As [`open_leg`], where our address towards the phone is known.
+pub(crate) fn open_leg_at(
+    shared: &Shared,
+    address: std::net::IpAddr,
+    call_id: &str,
+    name: &str,
+) -> Result<Leg, Reason> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hash = DefaultHasher::new();
     (call_id, rand::random::<u64>()).hash(&mut hash);
@@ -611,7 +621,7 @@ pub(crate) fn open_leg(shared: &Shared, target: &sip::Target, call_id: &str, nam
     publisher.set_tracks(&[media_core::TrackInfo::audio(Codec::G711A, 8000, 1)]);
     let ports = shared.ctx.ports.clone();
     let kbps = shared.config.video_kbps;
-    Ok(Leg::new((pair, ports), kbps, media_address(shared, target), publisher, shared.metrics.clone()))
+    Ok(Leg::new((pair, ports), kbps, address, publisher, shared.metrics.clone()))
 }
 
 /// An SDP body.

@@ -76,6 +76,8 @@ pub struct Config {
     /// Takes keys that a phone states in signalling that is not encrypted (SDES over UDP or TCP): the sound is then safe only from
     /// those who cannot read the signalling. Else such a call goes unprotected if the phone allows that, or is refused.
     pub srtp_keys_in_clear: bool,
+    /// Both phones hear a tone before an operator comes into their call.
+    pub insert_tone: bool,
     /// Ways to other telephone networks.
     pub trunk: Vec<TrunkConfig>,
     /// Which dialled numbers go out, and by which trunks.
@@ -112,6 +114,7 @@ impl Default for Config {
             fraud: Default::default(),
             srtp: Srtp::Offer,
             srtp_keys_in_clear: true,
+            insert_tone: true,
             trunk: Vec::new(),
             route: Vec::new(),
             toll: Vec::new(),

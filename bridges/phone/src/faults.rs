@@ -35,13 +35,14 @@ pub enum Reason {
     PictureUnfit,
     QueueFull,
     QueueTimeout,
+    NotTalking,
     TollDenied,
     TrunkDown,
     TrunkFull,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 33] = [
+pub const ALL: [Reason; 34] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -72,6 +73,7 @@ pub const ALL: [Reason; 33] = [
     Reason::PictureUnfit,
     Reason::QueueFull,
     Reason::QueueTimeout,
+    Reason::NotTalking,
     Reason::TollDenied,
     Reason::TrunkDown,
     Reason::TrunkFull,
@@ -365,6 +367,15 @@ impl Reason {
                 "There is no call to take over",
                 "来电可能已被他人接听或已挂断",
                 "Somebody else may have answered it, or the caller gave up",
+            ),
+            Reason::NotTalking => w(
+                "not_talking",
+                Whose::You,
+                false,
+                "该通话不存在或尚未接通",
+                "This call does not run, or nobody has answered it",
+                "刷新通话列表",
+                "Look at the list of live calls again",
             ),
             Reason::QueueFull => w(
                 "queue_full",

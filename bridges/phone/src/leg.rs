@@ -226,6 +226,13 @@ impl Leg {
         (self.local.video_port, self.local.video_kbps) = port.unzip();
     }
 
+    /// Our descriptions go on in a session that somebody else began (RFC 3264 8): its `o=` line counts up and its sections keep
+    /// their places.
+    pub fn continue_from(&mut self, origin: OriginVersion, sent: Option<Sdp>) {
+        self.origin = origin;
+        self.described = sent.map(|sdp| (sdp.to_string(), sdp));
+    }
+
     /// Our offer, and its text for the wire.
     ///
     /// The first one asks for a picture; later ones keep what stands, and the order of the sections (RFC 3264 8).

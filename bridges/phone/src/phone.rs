@@ -69,6 +69,11 @@ impl Shared {
         callers.contains_key(&format!("{NAME}:{account}"))
     }
 
+    /// Runs a task of a call; the bridge's stop waits for it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// Whether anybody is registered at this address.
     fn is_home(&self, ip: std::net::IpAddr) -> bool {
         self.accounts.any_at(ip) || self.ctx.registry.any_at(ip)
@@ -212,6 +217,16 @@ impl Phone {
         shared.ctx.sip.respond(tx, response);
     }
 
+    fn insert(&self, call: &str, seats: Box<[bridge_core::Seat; 2]>) -> Result<(), Fault> {
+        let orders = self.shared.board.call(call).ok_or_else(|| Reason::NotTalking.fault())?;
+        // A call that rings passes the order over and drops the seats.
+        let talking = self.shared.log.live().iter().any(|c| c.id == call && c.answered.is_some());
+        if !talking || orders.try_send(crate::b2b::CallOrder::Insert(seats)).is_err() {
+            return Err(Reason::NotTalking.fault());
+        }
+        Ok(())
+    }
+
     fn dial(&self, to: &str, seat: &bridge_core::Seat) -> Result<(outbound::Callee, Place), Fault> {
         if self.shared.ctx.shutdown.is_cancelled() {
             return Err(Reason::ShuttingDown.fault());
@@ -243,6 +258,10 @@ impl Bridge for Phone {
 
     fn command(&self, command: Command) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
+            let command = match command {
+                Command::Insert { call, seats } => return self.insert(&call, seats),
+                other => other,
+            };
             let Command::Dial { to, seat } = command else { return Err(Reason::NotSupported.fault()) };
             match self.dial(&to, &seat) {
                 Ok((callee, place)) => {

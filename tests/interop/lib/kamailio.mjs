@@ -61,12 +61,19 @@ ${map}
   sl_send_reply("405", "Method Not Allowed");
 }
 `);
-    server.process = stage.start(name, 'kamailio', ['-DD', '-E', '-m', '64', '-M', '8', '-f', join(server.folder, 'kam.cfg'), '-P', join(server.folder, 'kam.pid'), '-Y', server.folder, '-w', server.folder]);
+    server.stage = stage;
+    server.name = name;
+    await server.start();
+    return server;
+  }
+
+  async start() {
+    const server = this;
+    server.process = server.stage.start(server.name, 'kamailio', ['-DD', '-E', '-m', '64', '-M', '8', '-f', join(server.folder, 'kam.cfg'), '-P', join(server.folder, 'kam.pid'), '-Y', server.folder, '-w', server.folder]);
     await until('kamailio is up', () => {
       if (!server.process.running) throw new Error(`kamailio has ended: ${server.process.err.slice(-5).join(' | ')}`);
-      return server.process.err.some((l) => /SAW|Listening|udp:/.test(l)) || server.started;
-    }, 3).catch(() => {});
-    return server;
+      return [...server.process.err, ...server.process.out].some((l) => /Aliases/.test(l));
+    }, 10);
   }
 
   /** What the request route saw. */

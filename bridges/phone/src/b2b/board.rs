@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bridge_core::CallParty;
+use bridge_core::{CallParty, Seat};
 use sip::{Call, Flow, Request};
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,6 +54,8 @@ pub(crate) enum Order {
     },
     /// The newcomer takes the place of the phone in `side`.
     Replace { side: usize, newcomer: Box<Newcomer> },
+    /// Both phones become members of a conference.
+    Insert(Box<[Seat; 2]>),
     /// The newcomer answers the call that rings.
     PickUp(Box<Newcomer>),
 }
@@ -105,6 +107,11 @@ impl Board {
         let (call, side, who, early) = tables.dialogs.get(dialog)?.clone();
         let orders = tables.calls.get(&call)?.orders.clone();
         Some(Found { orders, side, who, early })
+    }
+
+    /// Where orders to a call go.
+    pub fn call(&self, id: &str) -> Option<mpsc::Sender<Order>> {
+        self.lock().calls.get(id).map(|row| row.orders.clone())
     }
 
     /// The call that rings longest at a phone of which `may` says that it may be picked up.

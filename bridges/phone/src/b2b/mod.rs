@@ -6,6 +6,7 @@
 //! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
 
 mod board;
+mod insert;
 mod pickup;
 mod queue;
 mod relay;
@@ -39,7 +40,7 @@ use crate::security::Security;
 use crate::session_timer::{MIN_SE, SessionTimer};
 use crate::trunk::identity::wants_privacy;
 
-pub(crate) use board::Board;
+pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
 pub use voice::Language;

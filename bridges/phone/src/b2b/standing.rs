@@ -1,19 +1,21 @@
 //! A call that stands between two phones: one task that carries what the one wants to the other.
 
+mod hand_over;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallParty, CallState, Text};
+use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallParty, CallState, Seat};
 use media_core::dtmf;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::board::{Line, Newcomer, Order, Yielded};
+use super::board::{Line, Order};
 use super::relay::{End as MediaEnd, Relay};
 use super::replaces::DialogName;
-use super::ring::{Ringing, elsewhere};
+use super::ring::Ringing;
 use super::sdp::{self, Described, Local};
 use super::transfer::{self, Going, Gone, Transfer};
 use super::{Over, ended, hung_up};
@@ -137,6 +139,8 @@ pub(super) struct Standing<'a> {
     transfer: Option<Going>,
     /// Whose description is to be told to the other phone after the offer under way.
     then: Option<usize>,
+    /// The seats into which the phones go once they have heard the tone.
+    inserting: Option<(tokio::time::Instant, Box<[Seat; 2]>)>,
     line: Line,
     orders: mpsc::Receiver<Order>,
     /// Their places among the calls that may be at once.
@@ -166,6 +170,7 @@ impl<'a> Standing<'a> {
             passing: None,
             transfer: None,
             then: None,
+            inserting: None,
             line,
             orders,
             places,
@@ -216,6 +221,10 @@ impl<'a> Standing<'a> {
                         }
                     },
                     Some(Order::Replace { side, newcomer }) => self.on_replace(side, *newcomer).await,
+                    Some(Order::Insert(seats)) => {
+                        self.announce(seats).await;
+                        None
+                    }
                     Some(Order::PickUp(newcomer)) => {
                         // Somebody was quicker.
                         newcomer.call.reject(603, "");
@@ -223,6 +232,7 @@ impl<'a> Standing<'a> {
                     }
                     None => None,
                 },
+                () = announced(&self.inserting), if free => return self.into_conference(),
                 _ = tick.tick() => self.on_tick(),
                 () = ordered.cancelled() => Some(Over::ordered()),
                 () = shutdown.cancelled() => {
@@ -396,82 +406,6 @@ impl<'a> Standing<'a> {
         self.entry.update(|c| if side == 0 { c.caller = party } else { c.callee = party });
         self.list(side);
         Some(old)
-    }
-
-    /// Attended transfer: the phone that the other call gave away talks with the one who stays.
-    async fn joined(&mut self, by: usize, yielded: Yielded) -> Option<Over> {
-        let Yielded { mut side, place, party } = yielded;
-        side.local.port = self.relay.port(by);
-        let held = side.described.clone();
-        self.relay.describe(by, MediaEnd::of(&held)).await;
-        let old = self.seat(by, side, place, party)?;
-        if !old.gone {
-            tokio::spawn(transfer::leave(old.call));
-        }
-        // First the new one learns whom it talks with, and where to send; then the one who stays, whom its asker held as a rule.
-        let mut offer = self.sides.get(1 - by)?.described.clone();
-        offer.direction = Direction::SendRecv;
-        self.then = Some(by);
-        self.pass(1 - by, None, offer, false);
-        None
-    }
-
-    fn may_yield(&self, side: usize, by: &Dialler, with: &Described) -> Result<(), u16> {
-        let (Some(asker), Some(goes)) = (self.sides.get(side), self.sides.get(1 - side)) else { return Err(500) };
-        if asker.who != *by {
-            return Err(403);
-        }
-        if goes.gone {
-            return Err(603);
-        }
-        sdp::answer(with, &goes.described, goes.local, Direction::SendRecv).map(|_| ()).map_err(|_| 488)
-    }
-
-    /// Gives the phone that talks with the one in `side` to another call, and ends.
-    fn give_away(self, side: usize, reply: oneshot::Sender<Result<Box<Yielded>, u16>>) -> Over {
-        self.report();
-        let mut parties = [CallParty::default(), CallParty::default()];
-        self.entry.update(|c| parties = [c.caller.clone(), c.callee.clone()]);
-        let Standing { sides: [a, b], places: [of_a, of_b], .. } = self;
-        let [caller, callee] = parties;
-        let (mut stays, goes) = match side {
-            0 => (a, Yielded { side: b, place: of_b, party: callee }),
-            _ => (b, Yielded { side: a, place: of_a, party: caller }),
-        };
-        // Whoever asked may be gone: then the phone is hung up with what comes back.
-        let given = reply.send(Ok(Box::new(goes))).is_ok();
-        stays.bye(None);
-        let words = match given {
-            true => Text::new("已转接", "transferred to the other call"),
-            false => Text::new("转接未成，通话结束", "the transfer failed and the call ended"),
-        };
-        Over { by: CallEndedBy::Gateway, code: if given { "transferred" } else { "call_failed" }, words }
-    }
-
-    /// INVITE with Replaces: the same account goes on at another phone.
-    async fn on_replace(&mut self, side: usize, newcomer: Newcomer) -> Option<Over> {
-        let Newcomer { call, flow, request, who, offered, timer, place } = newcomer;
-        let party = who.clone();
-        let local = Local {
-            address: crate::call::media_address(&self.shared, &sip::Target::Flow(flow.id)),
-            port: self.relay.port(side),
-        };
-        let other = self.sides.get(1 - side)?.described.clone();
-        let body = match sdp::answer(&offered, &other, local, Direction::SendRecv) {
-            Ok(body) => body,
-            Err(refusal) => {
-                call.reject_with(request.respond(488).with("Warning", refusal.warning()));
-                return None;
-            }
-        };
-        let new = newcome(call, local, &request, (offered, timer), who, body);
-        self.relay.describe(side, MediaEnd::of(&new.described)).await;
-        let mut old = self.seat(side, new, place, party)?;
-        if !std::mem::replace(&mut old.byed, true) {
-            old.call.bye_with(elsewhere());
-        }
-        self.tell(side);
-        None
     }
 
     /// Nobody took the call: the old one goes on, unless the one who asked has left.
@@ -788,6 +722,13 @@ pub(super) fn newcome(
 async fn rung(transfer: &mut Option<Going>) -> Gone {
     match transfer {
         Some(transfer) => transfer.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn announced(inserting: &Option<(tokio::time::Instant, Box<[Seat; 2]>)>) {
+    match inserting {
+        Some((at, _)) => tokio::time::sleep_until(*at).await,
         None => std::future::pending().await,
     }
 }

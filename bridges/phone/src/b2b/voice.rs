@@ -80,3 +80,8 @@ pub(crate) fn tone(parts: &[(f32, u32)]) -> Bytes {
 pub(crate) fn ring_back() -> Bytes {
     tone(&[(450.0, 1000), (0.0, 4000)])
 }
+
+/// Somebody comes into the call: both hear it first.
+pub(crate) fn intrusion() -> Bytes {
+    tone(&[(1400.0, 200), (0.0, 100), (1400.0, 200), (0.0, 100), (1400.0, 200)])
+}

@@ -374,7 +374,7 @@ mod tests {
         ];
         assert_eq!(problems(&bad, &[], &[], &none).len(), 5, "{:?}", problems(&bad, &[], &[], &none));
         let route = NumberRoute { prefix: "x".into(), trunks: vec!["b".into()], strip: 3, ..route };
-        assert_eq!(problems(&[good.clone()], &[route], &[], &none).len(), 3);
+        assert_eq!(problems(std::slice::from_ref(&good), &[route], &[], &none).len(), 3);
         let toll = Toll { groups: vec!["duty".into()], ..Toll::default() };
         assert_eq!(problems(&[good], &[], &[toll, Toll::default()], &none).len(), 4);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bridge_core::{CallEndedBy, CallState};
+use bridge_core::{CallEndedBy, CallState, Command};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response};
 use skybridge_bridge_phone::Config;
 
@@ -352,5 +352,77 @@ async fn early_sound_is_reliable_on_both_legs() {
     answer(&mut call).await.unwrap();
     assert!(!seen_b.holds("SIP/2.0 481"));
     call.bye();
+    gw.stop().await;
+}
+
+/// An operator comes into a call: both hear the tone, then each is moved to the conference by a re-INVITE; nobody hangs up.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_comes_into_a_call() {
+    let gw = Gateway::start(28_100, Config::default()).await;
+    let mut records = gw.records();
+    let mut a = Raw::start("8001", 28_110, gw.port).await;
+    let mut b = Raw::start("8003", 28_112, gw.port).await;
+    for (phone, password) in [(&a, "secret1"), (&b, "secret3")] {
+        assert_eq!(phone.register(password, 300).await.code, 200);
+    }
+    let seats = || Box::new([gw.rooms.seat("700"), gw.rooms.seat("700")]);
+    let order = async |call: &str, seats| gw.bridge.command(Command::Insert { call: call.into(), seats }).await;
+    assert_eq!(order("nobody", seats()).await.unwrap_err().code, "not_talking");
+    let mut call_a = a.invite("8003", &a.offer("8", "sendrecv"), &[], None).await;
+    let (mut call_b, _) = b.called().await;
+    call_b.ring(180, None);
+    let id = live(&gw, CallState::Ringing).await.id;
+    assert_eq!(order(&id, seats()).await.unwrap_err().code, "not_talking", "nobody has answered");
+    call_b.accept("application/sdp", b.offer("8", "sendrecv"), Headers::new());
+    let ok = answer(&mut call_a).await.unwrap();
+    live(&gw, CallState::Talking).await;
+    pause(0.3).await;
+    let skip = gw.rooms.reports().len();
+    let (sender, ()) = (gw.rooms.browser("700", 1000.0), order(&id, seats()).await.unwrap());
+    let heard = a.hear(Duration::from_millis(700)).await;
+    let bytes = heard.iter().flat_map(|(_, _, _, payload)| payload);
+    let samples: Vec<f32> = bytes.map(|x| f32::from(media_core::g711::alaw_decode(*x)) / 32768.0).collect();
+    println!("the tone before: {:.3}", crate::signal::peak_level(&samples, 1400.0));
+    assert!(crate::signal::peak_level(&samples, 1400.0) > 0.1, "no tone");
+    let (told_a, told_b) = (agree(&mut call_a, &a).await, agree(&mut call_b, &b).await);
+    let origin = |body: &[u8]| media_core::sdp::Sdp::parse(body).unwrap().origin().unwrap();
+    let (before, after) = (origin(&ok.body), origin(&told_a.body));
+    assert_eq!(before.session_id, after.session_id, "the description goes on in its session");
+    gw.rooms.wait_after(skip, "Connected", 5).await;
+    let (to_a, to_b) = (sdp_of(&told_a.body), sdp_of(&told_b.body));
+    for _ in 0..150 {
+        a.talk(to_a, 440.0).await;
+        b.talk(to_b, 700.0).await;
+        pause(0.02).await;
+    }
+    let decode = |heard: Vec<(u16, u32, u8, Vec<u8>)>| -> Vec<f32> {
+        let all: Vec<f32> = heard
+            .iter()
+            .flat_map(|(_, _, _, p)| p)
+            .map(|x| f32::from(media_core::g711::alaw_decode(*x)) / 32768.0)
+            .collect();
+        all[all.len() - 8000..].to_vec()
+    };
+    let time = Duration::from_millis(200);
+    let (by_a, by_b) = (decode(a.hear(time).await), decode(b.hear(time).await));
+    let level = crate::signal::level;
+    println!(
+        "A hears B {:.3}, the hall {:.3}, itself {:.4}; B hears A {:.3}, the hall {:.3}",
+        level(&by_a, 700.0),
+        level(&by_a, 1000.0),
+        level(&by_a, 440.0),
+        level(&by_b, 440.0),
+        level(&by_b, 1000.0)
+    );
+    assert!(level(&by_a, 700.0) > 0.05 && level(&by_a, 1000.0) > 0.05 && level(&by_a, 440.0) < 0.01);
+    assert!(level(&by_b, 440.0) > 0.05 && level(&by_b, 1000.0) > 0.05);
+    let moved = record(&mut records).await;
+    assert_eq!((moved.code.as_str(), moved.by), ("moved", CallEndedBy::Gateway));
+    // Each leg has its own end now.
+    call_a.bye();
+    assert_eq!(record(&mut records).await.code, "ended");
+    gw.rooms.orders.lock().unwrap().values().for_each(|o| drop(o.try_send(bridge_core::SeatCommand::HangUp)));
+    assert!(matches!(end(&mut call_b, 5).await, EndReason::Bye(_)));
+    sender.abort();
     gw.stop().await;
 }
