@@ -594,7 +594,25 @@ async fn refreshed(refresh: &mut Option<JoinHandle<Result<Response, SipError>>>)
 
 /// The media address that the peer of this flow shall use.
 pub(crate) fn media_address(shared: &Shared, target: &sip::Target) -> std::net::IpAddr {
-    shared.ctx.media_address.unwrap_or_else(|| shared.ctx.sip.local_address(target).ip())
+    if let Some(told) = shared.ctx.media_address {
+        return told;
+    }
+    let own = shared.ctx.sip.local_address(target).ip();
+    let web = match target {
+        sip::Target::Flow(id) => shared.ctx.sip.flow(*id).is_some_and(|f| f.transport.is_websocket()),
+        sip::Target::Address(..) => false,
+    };
+    // A browser on this machine sends its media from the machine's outer address, which then is also the source of what we
+    // send back; it drops what does not come from the address that it was told.
+    if web && own.is_loopback() { outer_address().unwrap_or(own) } else { own }
+}
+
+/// The address by which this machine reaches others (no packet is sent: 192.0.2.0/24 is for documents, RFC 5737); none on a machine
+/// without a network.
+fn outer_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((std::net::Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|a| !a.is_loopback() && !a.is_unspecified())
 }
 
 /// Publishes the stream of a call and opens its ports.
