@@ -58,6 +58,8 @@ impl Reach {
         }
         match &self.identity {
             Identity::Own => {
+                // The hall is one circle of trust (RFC 3325): its phones see who of them calls, whatever he asks for.
+                let hidden = hidden && caller.number == "anonymous";
                 let host = shared.ctx.sip.local_address(&self.target).ip().to_string();
                 let uri = Uri::sip(&caller.number, &host, None);
                 let from = NameAddr { display: Some(caller.name.clone()), uri, ..NameAddr::default() };
