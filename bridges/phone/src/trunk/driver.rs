@@ -243,6 +243,9 @@ impl Driver {
         state.servers = servers;
         let addresses: Vec<SocketAddr> = state.servers.iter().map(|s| s.address).collect();
         drop(state);
+        // A wrong number that a carrier lets through must not shut the carrier out.
+        let owner = format!("trunk:{}", self.trunk.config.name);
+        self.shared.ctx.sip.guard().trust(&owner, addresses.iter().map(SocketAddr::ip));
         if self.trunk.config.options_interval > 0 {
             let new: Vec<SocketAddr> =
                 addresses.iter().filter(|a| !self.ask_at.iter().any(|(known, _)| known == *a)).copied().collect();
