@@ -42,6 +42,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # The tests start their own Kamailio; the one that its package starts would sit on port 5060.
+  if printf '%s\n' "${missing[@]}" | grep -qx kamailio && command -v systemctl >/dev/null; then
+    as_root systemctl disable --now kamailio >/dev/null 2>&1 || true
+  fi
 fi
 
 if ! node_is_new_enough; then
