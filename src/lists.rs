@@ -103,6 +103,8 @@ pub struct RunView {
     #[schema(value_type = String)]
     pub started_at: Timestamp,
     pub started_by: String,
+    /// Grows with every change of a run: of two views the one with the greater number is the newer.
+    pub revision: u64,
     pub entries: Vec<EntryView>,
 }
 
@@ -121,11 +123,17 @@ impl Run {
         self.lock().clone()
     }
 
-    fn set(&self, app: &Shared, entry: usize, change: impl FnOnce(&mut EntryView)) {
-        if let Some(entry) = self.lock().entries.get_mut(entry) {
-            change(entry);
+    fn change(&self, app: &Shared, change: impl FnOnce(&mut RunView)) {
+        {
+            let mut view = self.lock();
+            change(&mut view);
+            view.revision += 1;
         }
         self.tell(app);
+    }
+
+    fn set(&self, app: &Shared, entry: usize, change: impl FnOnce(&mut EntryView)) {
+        self.change(app, |view| view.entries.get_mut(entry).map(change).unwrap_or_default());
     }
 
     fn tell(&self, app: &Shared) {
@@ -183,6 +191,7 @@ impl CallLists {
             conference,
             started_at: Timestamp::now(),
             started_by: by.to_owned(),
+            revision: 0,
             entries: body.entries.iter().map(entry).collect(),
         };
         let run = Arc::new(Run { list: id.to_owned(), view: Mutex::new(view), stop: app.shutdown.child_token() });
@@ -226,15 +235,13 @@ async fn work(app: Shared, run: Arc<Run>, body: ListBody) {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    {
-        let mut view = run.lock();
-        let stopped = run.stop.is_cancelled();
+    let stopped = run.stop.is_cancelled();
+    run.change(&app, |view| {
         view.state = if stopped { RunState::Stopped } else { RunState::Done };
         for entry in view.entries.iter_mut().filter(|e| open(e.state)) {
             entry.state = EntryState::Stopped;
         }
-    }
-    run.tell(&app);
+    });
     while tasks.join_next().await.is_some() {}
 }
 

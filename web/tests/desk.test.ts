@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { CallLeg } from '../src/api/types';
 import { microphoneWords, refusedWords, transferWords } from '../src/media/phoneWords';
 import { callBackNumber, dialable, gradeOf, lossOf, presenceOf } from '../src/pages/calls/words';
-import { entriesOf, textOf } from '../src/pages/calls/lists';
+import { entriesOf, newerRun, textOf } from '../src/pages/calls/lists';
 import { wayOf } from '../src/state/desk';
 import { seenUpTo } from '../src/state/missed';
 import { alive, foremost, putLine, type Line } from '../src/state/phone';
@@ -96,5 +96,13 @@ describe('a call list', () => {
     expect(read.entries).toEqual([{ number: '8001', name: 'Duty phone' }, { number: '8002', name: 'County office' }, { number: '13800138000', name: '王 局' }, { number: '+8610', name: '' }]);
     expect(read.bad).toEqual([6]);
     expect(entriesOf(textOf(read.entries), new Map()).entries).toEqual(read.entries);
+  });
+  it('is not taken back by an answer that comes after the news', () => {
+    const run = (revision: number, started_at = '2026-05-12T08:00:00.000Z') => ({ state: 'running' as const, conference: 'c', started_at, started_by: 'wang', revision, entries: [] });
+    expect(newerRun(run(3), run(0))?.revision).toBe(3);
+    expect(newerRun(run(3), run(4))?.revision).toBe(4);
+    expect(newerRun(run(9), run(0, '2026-05-12T09:00:00.000Z'))?.revision).toBe(0);
+    expect(newerRun(null, run(1))?.revision).toBe(1);
+    expect(newerRun(null, null)).toBeNull();
   });
 });

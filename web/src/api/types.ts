@@ -136,7 +136,7 @@ export interface Queue extends QueueSettings {
 }
 export type ListEntryState = 'waiting' | 'calling' | 'ringing' | 'answered' | 'left' | 'failed' | 'stopped';
 export interface CallRun {
-  state: 'running' | 'done' | 'stopped'; conference: string; started_at: string; started_by: string;
+  state: 'running' | 'done' | 'stopped'; conference: string; started_at: string; started_by: string; revision: number;
   entries: ({ number: string; name: string; state: ListEntryState; tries: number; code: string | null } & Text)[];
 }
 export interface CallListSettings { name: string; mode: 'all' | 'in_order'; conference: string | null; retries: number; ring_time: number; pause: number; entries: { number: string; name: string }[] }

@@ -1,15 +1,15 @@
 import { useEffect, useState } from 'react';
 import { api } from '../../api/client';
-import type { CallList, CallListSettings, ListEntryState } from '../../api/types';
+import type { CallList, CallListSettings, CallRun, ListEntryState } from '../../api/types';
 import { useSpeech } from '../../i18n';
 import { go } from '../../route';
-import { conferences, onEvent, serverNow } from '../../state/live';
+import { conferences, epoch, onEvent, serverNow } from '../../state/live';
 import { isOperator, session } from '../../state/session';
 import { useStore } from '../../state/store';
 import { act, Button, confirmOrder, Dialog, Empty, ErrorLine, Field, useNow } from '../../ui/basic';
 import { clock, duration, since } from '../../ui/format';
 import { useRead } from '../../ui/useRead';
-import { entriesOf, textOf } from './lists';
+import { entriesOf, newerRun, textOf } from './lists';
 
 const CLASS: Record<ListEntryState, string> = { waiting: 's-idle', calling: 's-starting', ringing: 's-starting', answered: 's-live', left: 's-offline', failed: 's-failed', stopped: 's-offline' };
 const SHAPE: Record<ListEntryState, string> = { waiting: '○', calling: '◐', ringing: '◐', answered: '●', left: '✕', failed: '▲', stopped: '○' };
@@ -18,16 +18,20 @@ const NEW: CallListSettings = { name: '', mode: 'all', conference: null, retries
 /** One press calls all of a list into a conference; who answered is seen at once. */
 export default function Lists() {
   const { t, pick, lang } = useSpeech();
-  const { value, error, again, set } = useRead(() => api.callLists(), []);
+  const { value, error, again } = useRead(() => api.callLists(), []);
+  // What was told of runs on this connection.
+  const [told, setTold] = useState<ReadonlyMap<string, CallRun>>(new Map());
+  const mark = useStore(epoch);
   const [open, setOpen] = useState<string | null>(null);
   const [edit, setEdit] = useState<CallList | 'new' | null>(null);
   const operator = useStore(session, isOperator);
   const rooms = useStore(conferences);
   useNow();
-  useEffect(() => onEvent((e) => { if (e.type === 'call_list') set((v) => (v ? { items: v.items.map((l) => (l.id === e.list ? { ...l, run: e.run } : l)) } : v)); }), [set]);
-  const items = value?.items ?? null;
+  const tell = (id: string, run: CallRun) => setTold((all) => new Map(all).set(id, newerRun(all.get(id) ?? null, run) ?? run));
+  useEffect(() => { setTold(new Map()); return onEvent((e) => { if (e.type === 'call_list') tell(e.list, e.run); }); }, [mark]);
+  const items = value?.items.map((l) => ({ ...l, run: newerRun(l.run, told.get(l.id) ?? null) })) ?? null;
   const list = items?.find((l) => l.id === open) ?? items?.find((l) => l.run?.state === 'running') ?? items?.[0] ?? null;
-  const start = async (l: CallList) => { if (await confirmOrder(t('lists.start.ask'), t('lists.start.text', { name: l.name, n: l.entries.length }), t('lists.start'))) { const run = await act(api.startCallList(l.id)); if (run) set((v) => (v ? { items: v.items.map((x) => (x.id === l.id ? { ...x, run } : x)) } : v)); else void again(); } };
+  const start = async (l: CallList) => { if (await confirmOrder(t('lists.start.ask'), t('lists.start.text', { name: l.name, n: l.entries.length }), t('lists.start'))) { const run = await act(api.startCallList(l.id)); if (run) tell(l.id, run); else void again(); } };
   const stop = async (l: CallList) => { await act(api.stopCallList(l.id)); void again(); };
   const remove = async (l: CallList) => { if (await confirmOrder(t('lists.delete.ask'), t('lists.delete.text', { name: l.name }), t('delete'))) { await act(api.deleteCallList(l.id)); void again(); } };
   const running = list?.run?.state === 'running';

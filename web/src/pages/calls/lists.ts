@@ -1,4 +1,5 @@
-// A call list as people write it: one line each, the number first, then the name. Pure, tested.
+// A call list as people write it: one line each, the number first, then the name; and how its run goes. Pure, tested.
+import type { CallRun } from '../../api/types';
 import { dialable } from './words';
 
 export interface Entry { number: string; name: string }
@@ -20,4 +21,10 @@ export function entriesOf(text: string, names: ReadonlyMap<string, string>): { e
     entries.push({ number, name: rest.join(' ').slice(0, 64) || names.get(number) || '' });
   });
   return { entries, bad };
+}
+
+/** Of two views of a list's run the newer: an answer to a question may come after the news of what happened since. */
+export function newerRun(a: CallRun | null, b: CallRun | null): CallRun | null {
+  if (!a || !b) return a ?? b;
+  return b.started_at > a.started_at || (b.started_at === a.started_at && b.revision > a.revision) ? b : a;
 }
