@@ -201,6 +201,11 @@ fn refuses_gso(e: &io::Error) -> bool {
 struct Control([u8; 24]);
 
 fn send_runs(fd: i32, buf: &[u8], runs: &[Run]) -> io::Result<usize> {
+    if let [run] = runs
+        && run.end - run.start <= run.segment
+    {
+        return send_one(fd, buf.get(run.start..run.end).unwrap_or_default(), run.dest).map(|()| 1);
+    }
     let n = runs.len().min(CHUNK);
     let mut addrs = [RawAddr::empty(); CHUNK];
     let mut iovs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; CHUNK];
@@ -236,6 +241,23 @@ fn send_runs(fd: i32, buf: &[u8], runs: &[Run]) -> io::Result<usize> {
     let sent =
         unsafe { libc::sendmmsg(fd, msgs.as_mut_ptr(), n as libc::c_uint, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// One datagram, as most packets of a call are sent: without filling the tables that many need.
+fn send_one(fd: i32, data: &[u8], dest: SocketAddr) -> io::Result<()> {
+    let (raw, len) = RawAddr::new(dest);
+    // SAFETY: pointers and lengths are of `data` and `raw`, which outlive the call; the kernel only reads them.
+    let sent = unsafe {
+        libc::sendto(
+            fd,
+            data.as_ptr().cast(),
+            data.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            (&raw const raw).cast(),
+            len,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends the datagrams of `segment` bytes that lie one behind the other in `data` (the last may be smaller) to one address.

@@ -113,11 +113,18 @@ impl RtpSocket {
         }
     }
 
-    /// Takes what is there without waiting; 0 when nothing is.
+    /// Takes what is there without waiting; 0 when nothing is. Fewer than [`BATCH`] are all there were: the socket counts as
+    /// drained from then on, without a further system call that only says so.
     pub fn try_recv(&self, batch: &mut Batch) -> io::Result<usize> {
-        match self.socket.try_io(Interest::READABLE, || receive(self.socket.as_raw_fd(), batch)) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            r => r,
+        batch.got.clear();
+        let taken = self.socket.try_io(Interest::READABLE, || match receive(self.socket.as_raw_fd(), batch)? {
+            BATCH => Ok(()),
+            // What came after the call is a new event to the runtime, which this does not clear.
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        match taken {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            _ => Ok(batch.len()),
         }
     }
 }

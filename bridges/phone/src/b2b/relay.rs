@@ -7,9 +7,12 @@
 //! allocates nothing: the buffers belong to the thread.
 
 use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::LazyLock;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -403,54 +406,118 @@ struct Work {
     metrics: Option<Metrics>,
 }
 
+/// What woke the task; several at once are common, and all are done before it sleeps again.
+#[derive(Default)]
+struct Wake {
+    /// None in it: the handle is gone.
+    order: Option<Option<Order>>,
+    publish: bool,
+    timer: bool,
+    sound: [bool; 2],
+    reports: [bool; 2],
+}
+
+impl Wake {
+    fn any(&self) -> bool {
+        self.order.is_some() || self.publish || self.timer || (self.sound, self.reports) != ([false; 2], [false; 2])
+    }
+}
+
 impl Work {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, tell: watch::Sender<[Heard; 2]>) {
         let mut tick = tokio::time::interval(PUBLISH_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // One timer for all that is rare; most calls never set it.
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut set = None;
         loop {
-            let [a, b] = &self.legs;
-            let due = a.channel.next_timeout().into_iter().chain(b.channel.next_timeout()).min();
-            let done = tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Describe(side, end, learns)) => {
-                        if let Some(leg) = self.legs.get_mut(side) {
-                            leg.describe(*end, learns, Instant::now());
-                            leg.transmit();
-                        }
-                        let _ = tell.send(self.heard());
-                        Ok(())
-                    }
-                    Some(Order::Play(side, play)) => {
-                        if let Some(voice) = self.voices.get_mut(side) {
-                            *voice = play.map(Voice::new);
-                        }
-                        Ok(())
-                    }
-                    None => return,
-                },
-                side = voice_due(&self.voices) => {
-                    self.say(side);
-                    Ok(())
+            let due = self.due();
+            if let Some(at) = due.filter(|_| due != set) {
+                timer.as_mut().reset(at);
+            }
+            set = due;
+            // By hand instead of with `select!`: this runs for each packet of each call, and must not enlist with four sockets
+            // and leave them again.
+            let wake = poll_fn(|cx| {
+                let mut wake = Wake::default();
+                if let Poll::Ready(order) = orders.poll_recv(cx) {
+                    wake.order = Some(order);
                 }
-                ready = a.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(0)),
-                ready = b.pair.rtp.socket().readable() => ready.and_then(|()| self.pump(1)),
-                ready = a.pair.rtcp.readable() => ready.map(|()| self.pump_control(0)),
-                ready = b.pair.rtcp.readable() => ready.map(|()| self.pump_control(1)),
-                _ = tick.tick() => {
-                    let _ = tell.send(self.heard());
-                    Ok(())
+                wake.publish = tick.poll_tick(cx).is_ready();
+                wake.timer = due.is_some() && timer.as_mut().poll(cx).is_ready();
+                for (side, leg) in self.legs.iter().enumerate() {
+                    // An error is read by the one who takes.
+                    wake.sound[side] = leg.pair.rtp.socket().poll_recv_ready(cx).is_ready();
+                    wake.reports[side] = leg.pair.rtcp.poll_recv_ready(cx).is_ready();
                 }
-                () = sleep_until(due) => {
-                    for leg in &mut self.legs {
-                        leg.channel.tick(Instant::now());
-                        leg.transmit();
-                    }
-                    Ok(())
+                if wake.any() { Poll::Ready(wake) } else { Poll::Pending }
+            })
+            .await;
+            let mut publish = wake.publish;
+            match wake.order {
+                Some(Some(order)) => publish |= self.obey(order),
+                Some(None) => return,
+                None => {}
+            }
+            if wake.timer {
+                // Once more when the next is due.
+                set = None;
+                self.on_time();
+            }
+            let mut failed = None;
+            for side in 0..2 {
+                if wake.sound[side] {
+                    failed = self.pump(side).err().or(failed);
                 }
-            };
-            if let Err(error) = done {
+                if wake.reports[side] {
+                    self.pump_control(side);
+                }
+            }
+            if publish {
+                let _ = tell.send(self.heard());
+            }
+            if let Some(error) = failed {
                 tracing::debug!(%error, "receiving sound");
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// When something is to be done though nothing came.
+    fn due(&self) -> Option<tokio::time::Instant> {
+        let voices = self.voices.iter().flatten().map(|v| v.due);
+        voices.chain(self.legs.iter().filter_map(|leg| leg.channel.next_timeout()).map(Into::into)).min()
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        for side in 0..2 {
+            if self.voices[side].as_ref().is_some_and(|v| v.due <= now.into()) {
+                self.say(side);
+            }
+            let leg = &mut self.legs[side];
+            if leg.channel.next_timeout().is_some_and(|due| due <= now) {
+                leg.channel.tick(now);
+                leg.transmit();
+            }
+        }
+    }
+
+    /// True when what was heard is to be told at once.
+    fn obey(&mut self, order: Order) -> bool {
+        match order {
+            Order::Describe(side, end, learns) => {
+                if let Some(leg) = self.legs.get_mut(side) {
+                    leg.describe(*end, learns, Instant::now());
+                    leg.transmit();
+                }
+                true
+            }
+            Order::Play(side, play) => {
+                if let Some(voice) = self.voices.get_mut(side) {
+                    *voice = play.map(Voice::new);
+                }
+                false
             }
         }
     }
@@ -550,25 +617,6 @@ impl Work {
             }
             to.flush_reports(reports);
         });
-    }
-}
-
-/// Ends when the next packet of what is played is due; gives for whom.
-async fn voice_due(voices: &[Option<Voice>; 2]) -> usize {
-    let due = |side: usize| voices.get(side)?.as_ref().map(|v| (v.due, side));
-    match due(0).into_iter().chain(due(1)).min() {
-        Some((at, side)) => {
-            tokio::time::sleep_until(at).await;
-            side
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 
