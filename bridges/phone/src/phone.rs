@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, CallLog, Command, DeviceId, Fault, Text};
+use media_net::Rounds;
 use sip::{Flow, Incoming, Method, Request, Response, TxId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     /// Who calls too much.
     pub watch: Watch,
     pub trunks: Trunks,
+    /// The threads that pass on the sound of calls between phones; none when they could not be started.
+    pub rounds: Option<Rounds>,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -139,6 +142,10 @@ impl Phone {
             .inspect_err(|error| tracing::error!(%error, "the phone bridge works without metrics"))
             .ok();
         let trunks = Trunks::new(&config.trunk, &config.route, &config.toll, &config.groups);
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        let rounds = Rounds::start("relay", threads)
+            .inspect_err(|error| tracing::error!(%error, "no calls between phones: nothing can pass on their sound"))
+            .ok();
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
@@ -149,6 +156,7 @@ impl Phone {
             board: Default::default(),
             queues: Default::default(),
             trunks,
+            rounds,
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });

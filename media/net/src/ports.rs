@@ -96,6 +96,14 @@ pub struct RtpPair {
     pub lease: PortLease,
 }
 
+/// Bound RTP and RTCP sockets that no runtime waits for ([`crate::Rounds`] does). Field order matters, as in [`RtpPair`].
+#[derive(Debug)]
+pub struct PlainPair {
+    pub rtp: std::net::UdpSocket,
+    pub rtcp: std::net::UdpSocket,
+    pub lease: PortLease,
+}
+
 impl PortPool {
     /// Even ports of `range` on `address` (0.0.0.0 or :: for all). `drain`: rest before reuse, so that late packets of an old
     /// call do not reach a new one; 5 s is usual.
@@ -153,6 +161,16 @@ impl PortPool {
             Ok((rtp, UdpSocket::from_std(rtcp)?))
         })?;
         Ok(RtpPair { rtp, rtcp, lease })
+    }
+
+    /// As [`Self::udp`] without a runtime.
+    pub fn plain(&self) -> Result<PlainPair, PortError> {
+        let ((rtp, rtcp), lease) = self.bind(|addr| {
+            let rtcp = std::net::UdpSocket::bind(SocketAddr::new(addr.ip(), addr.port() + 1))?;
+            rtcp.set_nonblocking(true)?;
+            Ok((crate::udp::bind_plain(addr)?, rtcp))
+        })?;
+        Ok(PlainPair { rtp, rtcp, lease })
     }
 
     /// A listener for TCP media (`a=setup:passive`). Call within a tokio runtime.

@@ -58,6 +58,26 @@ impl Batch {
     }
 }
 
+/// Binds with enlarged buffers (as far as the kernel grants them), not blocking.
+pub(crate) fn bind_plain(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let s = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    s.set_nonblocking(true)?;
+    // Only a wish: the kernel caps it at net.core.rmem_max.
+    let _ = s.set_recv_buffer_size(RECEIVE_BUFFER);
+    let _ = s.set_send_buffer_size(SEND_BUFFER);
+    s.bind(&addr.into())?;
+    Ok(s.into())
+}
+
+/// Takes up to [`BATCH`] datagrams without waiting; 0 when nothing is there.
+pub fn receive_now(socket: &std::net::UdpSocket, batch: &mut Batch) -> io::Result<usize> {
+    batch.got.clear();
+    match receive(socket.as_raw_fd(), batch) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        r => r,
+    }
+}
+
 /// A bound UDP socket for media.
 #[derive(Debug)]
 pub struct RtpSocket {
@@ -67,13 +87,7 @@ pub struct RtpSocket {
 impl RtpSocket {
     /// Binds with enlarged buffers (as far as the kernel grants them). Call within a tokio runtime.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let s = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        s.set_nonblocking(true)?;
-        // Only a wish: the kernel caps it at net.core.rmem_max.
-        let _ = s.set_recv_buffer_size(RECEIVE_BUFFER);
-        let _ = s.set_send_buffer_size(SEND_BUFFER);
-        s.bind(&addr.into())?;
-        Ok(RtpSocket { socket: UdpSocket::from_std(s.into())? })
+        Ok(RtpSocket { socket: UdpSocket::from_std(bind_plain(addr)?)? })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {

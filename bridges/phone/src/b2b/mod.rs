@@ -179,12 +179,11 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             }
         },
     };
-    let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
+    let Some(relay) = Relay::open(shared) else {
         return failed(&call, place, Reason::NoMediaPort.fault(), 503, None);
     };
-    let relay = Relay::start([near, far], shared.metrics.clone());
     if let Some(offered) = &offered {
-        relay.expect(0, MediaEnd::of(offered)).await;
+        relay.expect(0, MediaEnd::of(offered));
     }
     let near = Local { address: media_address(shared, &target), port: relay.port(0) };
     let (line, mut orders) = shared.board.open(entry.id());
@@ -239,7 +238,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         },
         None => (sdp::offer(&described, near, None, described.direction), sdp::own()),
     };
-    relay.describe(1, MediaEnd::of(&described)).await;
+    relay.describe(1, MediaEnd::of(&described));
     let now = Instant::now();
     let mut near_side = Side::new(call, who, near, near_described);
     near_side.party.clone_from(&caller);
@@ -255,7 +254,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         timer.answer(&mut extra);
     }
     if let Some(offered) = &offered {
-        relay.describe(0, MediaEnd::of(offered)).await;
+        relay.describe(0, MediaEnd::of(offered));
     }
     near_side.call.accept("application/sdp", sdp_body(text), extra);
     entry.update(|c| c.callee = callee.clone());
@@ -464,11 +463,11 @@ impl Calling<'_> {
                     body.to_string()
                 }
             };
-            self.relay.describe(1, MediaEnd::of(&described)).await;
+            self.relay.describe(1, MediaEnd::of(&described));
             self.early = Some((branch, text.clone()));
             self.told |= 1;
             // It knows now where to send.
-            self.relay.describe(0, MediaEnd::of(offered)).await;
+            self.relay.describe(0, MediaEnd::of(offered));
             return call.ring(code, Some(("application/sdp", sdp_body(text))));
         }
         let bit = match code {

@@ -3,28 +3,28 @@
 //!
 //! Where a leg is protected, a packet is opened and protected again, still without decoding (`media-secure`).
 //!
-//! One task a call owns both pairs of ports. What a wake-up finds is read with one system call, written with one, and
-//! allocates nothing: the buffers belong to the thread.
+//! Both pairs of ports are served by a thread that serves many calls, in rounds ([`media_net::Rounds`]). What a round finds is
+//! read with one system call, written with one, and allocates nothing: the buffers belong to the thread. What has its own time,
+//! as what we play and the timers of a protection, is done by a task of the call that otherwise sleeps.
 
 use std::cell::RefCell;
-use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::LazyLock;
-use std::task::Poll;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::g711;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
-use media_net::{Batch, BatchSender, RtpPair};
+use media_net::udp::BATCH;
+use media_net::{Batch, BatchSender, PlainPair, Rounds, Serve, receive_now, rounds};
 use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::sdp::Described;
 use crate::metrics::Metrics;
+use crate::phone::Shared;
 use crate::reception::Reception;
 
 /// A phone that was replaced, as by a transfer, may go on sending for so long.
@@ -37,14 +37,12 @@ const COMFORT_NOISE: u8 = 13;
 /// A packet of what we play.
 const VOICE_BYTES: usize = 160;
 const VOICE_EVERY: Duration = Duration::from_millis(20);
-const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
 struct Scratch {
     batch: Batch,
     sender: BatchSender,
     /// Reports that leave by another port than the sound.
     reports: BatchSender,
-    control: [u8; 2048],
     /// What was opened.
     plain: Vec<u8>,
 }
@@ -54,7 +52,6 @@ thread_local! {
         batch: Batch::new(),
         sender: BatchSender::new(),
         reports: BatchSender::new(),
-        control: [0; 2048],
         plain: Vec::new(),
     });
 }
@@ -129,38 +126,44 @@ pub(crate) struct Play {
     pub mu: bool,
 }
 
-enum Order {
-    /// None ends it.
-    Play(usize, Option<Play>),
-    /// Whether a source other than the described one may be learned from now on.
-    Describe(usize, Box<End>, bool),
-}
-
-/// The handle to the task. Dropping it ends the relay.
+/// The handle. Dropping it ends the relay.
 pub(crate) struct Relay {
-    orders: mpsc::Sender<Order>,
-    heard: watch::Receiver<[Heard; 2]>,
-    task: JoinHandle<()>,
+    // The place is given up before the sockets are closed.
+    _place: rounds::Place,
+    work: Arc<Mutex<Work>>,
+    timers: JoinHandle<()>,
     ports: [u16; 2],
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.task.abort();
+        self.timers.abort();
     }
 }
 
 impl Relay {
-    pub fn start(pairs: [RtpPair; 2], metrics: Option<Metrics>) -> Relay {
+    /// With ports of the pool; none when there are no more, or no descriptors.
+    pub fn open(shared: &Shared) -> Option<Relay> {
+        let ports = &shared.ctx.ports;
+        let opened = ports.plain().and_then(|near| Ok([near, ports.plain()?]));
+        let pairs = opened.inspect_err(|error| tracing::warn!(%error, "no ports for a call")).ok()?;
+        let started = Relay::start(shared.rounds.as_ref()?, pairs, shared.metrics.clone());
+        started.inspect_err(|error| tracing::warn!(%error, "a call is not relayed")).ok()
+    }
+
+    fn start(rounds: &Rounds, pairs: [PlainPair; 2], metrics: Option<Metrics>) -> io::Result<Relay> {
         let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
-        let (orders, queue) = mpsc::channel(16);
         let now = Instant::now();
-        let nothing =
-            Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0, failure: None };
-        let (tell, heard) = watch::channel([nothing; 2]);
-        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics };
-        let task = tokio::spawn(work.run(queue, tell));
-        Relay { orders, heard, task, ports }
+        let legs = pairs.map(|pair| Leg::new(pair, now));
+        let work = Work { legs, voices: [None, None], metrics, set: None, changed: Arc::default() };
+        let work = Arc::new(Mutex::new(work));
+        let place = {
+            let work_now = lock(&work);
+            let [a, b] = &work_now.legs;
+            rounds.add([&a.pair.rtp, &b.pair.rtp, &a.pair.rtcp, &b.pair.rtcp], work.clone())?
+        };
+        let timers = tokio::spawn(keep_time(work.clone()));
+        Ok(Relay { _place: place, work, timers, ports })
     }
 
     /// Our RTP port towards this phone.
@@ -170,27 +173,50 @@ impl Relay {
 
     /// This phone described itself, or did so anew, and knows where to send. Behind NAT it sends from elsewhere: the first source is
     /// learned.
-    pub async fn describe(&self, side: usize, end: End) {
-        let _ = self.orders.send(Order::Describe(side, Box::new(end), true)).await;
+    pub fn describe(&self, side: usize, end: End) {
+        lock(&self.work).describe(side, end, true);
     }
 
     /// This phone described itself, and was told of no address of ours yet: what comes from elsewhere than it said is not from it.
-    pub async fn expect(&self, side: usize, end: End) {
-        let _ = self.orders.send(Order::Describe(side, Box::new(end), false)).await;
+    pub fn expect(&self, side: usize, end: End) {
+        lock(&self.work).describe(side, end, false);
     }
 
     /// Lets a phone hear something of ours; none ends it.
-    pub async fn play(&self, side: usize, play: Option<Play>) {
-        let _ = self.orders.send(Order::Play(side, play)).await;
+    pub fn play(&self, side: usize, play: Option<Play>) {
+        lock(&self.work).play(side, play);
     }
 
     pub fn heard(&self) -> [Heard; 2] {
-        *self.heard.borrow()
+        lock(&self.work).heard()
+    }
+}
+
+fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does what is due though nothing came.
+async fn keep_time(work: Arc<Mutex<Work>>) {
+    let changed = lock(&work).changed.clone();
+    loop {
+        let due = lock(&work).next();
+        tokio::select! {
+            () = changed.notified() => {}
+            () = sleep_until(due) => lock(&work).on_time(),
+        }
+    }
+}
+
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
 struct Leg {
-    pair: RtpPair,
+    pair: PlainPair,
     end: Option<Place>,
     channel: Channel,
     /// A sender whose numbers began anew under the same SSRC, and the SSRC that it has on this protected leg since then: no
@@ -212,7 +238,7 @@ struct Leg {
 }
 
 impl Leg {
-    fn new(pair: RtpPair, now: Instant) -> Leg {
+    fn new(pair: PlainPair, now: Instant) -> Leg {
         Leg {
             pair,
             end: None,
@@ -388,13 +414,13 @@ impl Leg {
     /// Sends what the protection itself has to say: STUN, DTLS.
     fn transmit(&mut self) {
         while let Some((to, datagram)) = self.channel.poll_transmit() {
-            let _ = self.pair.rtp.socket().try_send_to(&datagram, to);
+            let _ = self.pair.rtp.send_to(&datagram, to);
         }
     }
 
     fn flush_reports(&self, reports: &mut BatchSender) {
         match self.end.is_some_and(|e| e.mux) {
-            true => reports.flush(self.pair.rtp.socket()),
+            true => reports.flush(&self.pair.rtp),
             false => reports.flush(&self.pair.rtcp),
         };
     }
@@ -404,89 +430,55 @@ struct Work {
     legs: [Leg; 2],
     voices: [Option<Voice>; 2],
     metrics: Option<Metrics>,
+    /// When [`keep_time`] wakes.
+    set: Option<tokio::time::Instant>,
+    /// It is to wake at another time.
+    changed: Arc<Notify>,
 }
 
-/// What woke the task; several at once are common, and all are done before it sleeps again.
-#[derive(Default)]
-struct Wake {
-    /// None in it: the handle is gone.
-    order: Option<Option<Order>>,
-    publish: bool,
-    timer: bool,
-    sound: [bool; 2],
-    reports: [bool; 2],
-}
-
-impl Wake {
-    fn any(&self) -> bool {
-        self.order.is_some() || self.publish || self.timer || (self.sound, self.reports) != ([false; 2], [false; 2])
+impl Serve for Work {
+    fn ready(&mut self, socket: usize) -> bool {
+        let side = socket % 2;
+        let more = match socket < 2 {
+            true => self.pump(side),
+            false => self.pump_control(side),
+        };
+        if !self.legs[side].channel.is_plain() {
+            self.tell_time();
+        }
+        more
     }
 }
 
 impl Work {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>, tell: watch::Sender<[Heard; 2]>) {
-        let mut tick = tokio::time::interval(PUBLISH_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // One timer for all that is rare; most calls never set it.
-        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-        let mut set = None;
-        loop {
-            let due = self.due();
-            if let Some(at) = due.filter(|_| due != set) {
-                timer.as_mut().reset(at);
-            }
-            set = due;
-            // By hand instead of with `select!`: this runs for each packet of each call, and must not enlist with four sockets
-            // and leave them again.
-            let wake = poll_fn(|cx| {
-                let mut wake = Wake::default();
-                if let Poll::Ready(order) = orders.poll_recv(cx) {
-                    wake.order = Some(order);
-                }
-                wake.publish = tick.poll_tick(cx).is_ready();
-                wake.timer = due.is_some() && timer.as_mut().poll(cx).is_ready();
-                for (side, leg) in self.legs.iter().enumerate() {
-                    // An error is read by the one who takes.
-                    wake.sound[side] = leg.pair.rtp.socket().poll_recv_ready(cx).is_ready();
-                    wake.reports[side] = leg.pair.rtcp.poll_recv_ready(cx).is_ready();
-                }
-                if wake.any() { Poll::Ready(wake) } else { Poll::Pending }
-            })
-            .await;
-            let mut publish = wake.publish;
-            match wake.order {
-                Some(Some(order)) => publish |= self.obey(order),
-                Some(None) => return,
-                None => {}
-            }
-            if wake.timer {
-                // Once more when the next is due.
-                set = None;
-                self.on_time();
-            }
-            let mut failed = None;
-            for side in 0..2 {
-                if wake.sound[side] {
-                    failed = self.pump(side).err().or(failed);
-                }
-                if wake.reports[side] {
-                    self.pump_control(side);
-                }
-            }
-            if publish {
-                let _ = tell.send(self.heard());
-            }
-            if let Some(error) = failed {
-                tracing::debug!(%error, "receiving sound");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+    fn describe(&mut self, side: usize, end: End, learns: bool) {
+        let Some(leg) = self.legs.get_mut(side) else { return };
+        leg.describe(end, learns, Instant::now());
+        leg.transmit();
+        self.tell_time();
+    }
+
+    fn play(&mut self, side: usize, play: Option<Play>) {
+        let Some(voice) = self.voices.get_mut(side) else { return };
+        *voice = play.map(Voice::new);
+        self.tell_time();
     }
 
     /// When something is to be done though nothing came.
     fn due(&self) -> Option<tokio::time::Instant> {
         let voices = self.voices.iter().flatten().map(|v| v.due);
         voices.chain(self.legs.iter().filter_map(|leg| leg.channel.next_timeout()).map(Into::into)).min()
+    }
+
+    fn next(&mut self) -> Option<tokio::time::Instant> {
+        self.set = self.due();
+        self.set
+    }
+
+    fn tell_time(&self) {
+        if self.due() != self.set {
+            self.changed.notify_one();
+        }
     }
 
     fn on_time(&mut self) {
@@ -503,25 +495,6 @@ impl Work {
         }
     }
 
-    /// True when what was heard is to be told at once.
-    fn obey(&mut self, order: Order) -> bool {
-        match order {
-            Order::Describe(side, end, learns) => {
-                if let Some(leg) = self.legs.get_mut(side) {
-                    leg.describe(*end, learns, Instant::now());
-                    leg.transmit();
-                }
-                true
-            }
-            Order::Play(side, play) => {
-                if let Some(voice) = self.voices.get_mut(side) {
-                    *voice = play.map(Voice::new);
-                }
-                false
-            }
-        }
-    }
-
     /// Sends the next packet of what is played to a phone.
     fn say(&mut self, side: usize) {
         let (Some(leg), Some(slot)) = (self.legs.get_mut(side), self.voices.get_mut(side)) else { return };
@@ -532,7 +505,7 @@ impl Work {
         let Some(target) = leg.rtp_to().filter(|_| leg.end.is_some_and(|e| e.hears)) else { return };
         SCRATCH.with_borrow_mut(|scratch| {
             leg.emit(&mut scratch.sender, target, &data, |_| {});
-            leg.sent += scratch.sender.flush(leg.pair.rtp.socket()).sent as u64;
+            leg.sent += scratch.sender.flush(&leg.pair.rtp).sent as u64;
         });
     }
 
@@ -551,19 +524,22 @@ impl Work {
         })
     }
 
-    /// Passes on what lies at a phone's RTP port.
-    fn pump(&mut self, side: usize) -> io::Result<()> {
+    /// Passes on what lies at a phone's RTP port; true when there may be more.
+    fn pump(&mut self, side: usize) -> bool {
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { batch, sender, reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
-                let taken = match from.pair.rtp.try_recv(batch) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => n as u64,
+                let taken = match receive_now(&from.pair.rtp, batch) {
+                    Ok(0) => return false,
+                    Ok(n) => n,
                     // The ICMP answer to an earlier packet.
                     Err(e) if is_icmp(&e) => continue,
-                    Err(e) => return Err(e),
+                    Err(error) => {
+                        tracing::debug!(%error, "receiving sound");
+                        return false;
+                    }
                 };
                 let now = Instant::now();
                 let mut bad = batch.cut() as u64;
@@ -583,40 +559,43 @@ impl Work {
                     }
                 }
                 from.transmit();
-                let sent = sender.flush(to.pair.rtp.socket()).sent as u64;
+                let sent = sender.flush(&to.pair.rtp).sent as u64;
                 to.sent += sent;
                 to.flush_reports(reports);
                 if let Some(m) = &self.metrics {
-                    m.packets_in.inc_by(taken - bad.min(taken));
+                    m.packets_in.inc_by(taken as u64 - bad.min(taken as u64));
                     m.packets_out.inc_by(sent);
                     m.bad_packets.inc_by(bad);
                 }
+                if taken < BATCH {
+                    return false;
+                }
             }
-            Ok(())
+            true
         })
     }
 
-    fn pump_control(&mut self, side: usize) {
+    /// As [`Self::pump`] for the port of the reports.
+    fn pump_control(&mut self, side: usize) -> bool {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { reports, control, plain, .. } = scratch;
+            let Scratch { batch, reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
-            for _ in 0..BATCHES {
-                match from.pair.rtcp.try_recv_from(control) {
-                    Ok((n, source)) => {
-                        let (data, now) = (control.get(..n).unwrap_or_default(), Instant::now());
-                        if let Input::Media(data) = from.channel.input(data, source, now, plain)
-                            && is_rtcp(data)
-                        {
-                            pass_control(from, to, data, source, now, reports);
-                        }
-                    }
-                    Err(e) if is_icmp(&e) => {}
-                    Err(_) => break,
+            let taken = match receive_now(&from.pair.rtcp, batch) {
+                Ok(n) => n,
+                Err(e) => return is_icmp(&e),
+            };
+            let now = Instant::now();
+            for (data, source) in batch.iter() {
+                if let Input::Media(data) = from.channel.input(data, source, now, plain)
+                    && is_rtcp(data)
+                {
+                    pass_control(from, to, data, source, now, reports);
                 }
             }
             to.flush_reports(reports);
-        });
+            taken == BATCH
+        })
     }
 }
 
@@ -716,7 +695,8 @@ mod tests {
     #[tokio::test]
     async fn passes_turns_laws_learns_and_refuses_strangers() {
         let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_301..=42_320, Duration::from_millis(10));
-        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let rounds = Rounds::start("test", 1).unwrap();
+        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
         let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
         let (a, b, stranger) = (socket().await, socket().await, socket().await);
         let to_a = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(0));
@@ -727,12 +707,12 @@ mod tests {
             End::of(&Described::read(text.as_bytes()).unwrap())
         };
         // While it rings nobody knows where to send: who sends is a stranger.
-        relay.expect(0, behind_nat("sendrecv")).await;
+        relay.expect(0, behind_nat("sendrecv"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         stranger.send_to(&packet(8, 1, &[1; 160]), to_a).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        relay.describe(0, behind_nat("sendrecv")).await;
-        relay.describe(1, described(b.local_addr().unwrap().port(), "0 101", "sendrecv")).await;
+        relay.describe(0, behind_nat("sendrecv"));
+        relay.describe(1, described(b.local_addr().unwrap().port(), "0 101", "sendrecv"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         a.send_to(&packet(8, 1, &[0xD5; 160]), to_a).await.unwrap();
         let heard = next(&b).await.unwrap();
@@ -745,17 +725,16 @@ mod tests {
         a.send_to(&packet(77, 2, &[1; 160]), to_a).await.unwrap();
         assert!(next(&b).await.is_none());
         // A codec of both passes as it is.
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendrecv")).await;
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendrecv"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         let sent = packet(8, 4, &[0x2A; 160]);
         a.send_to(&sent, to_a).await.unwrap();
         assert_eq!(next(&b).await.unwrap(), sent);
         // On hold nothing is sent to it.
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendonly")).await;
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendonly"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         a.send_to(&packet(8, 5, &[0x2A; 160]), to_a).await.unwrap();
         assert!(next(&b).await.is_none());
-        tokio::time::sleep(PUBLISH_EVERY).await;
         let [from_a, from_b] = relay.heard();
         assert_eq!((from_a.packets, from_a.lost, from_a.payload_type), (3, 2, Some(8)));
         assert_eq!((from_b.packets, from_b.sent), (1, 2));
@@ -767,7 +746,8 @@ mod tests {
     #[tokio::test]
     async fn the_last_packets_of_a_phone_that_was_replaced_are_not_learned_from() {
         let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_341..=42_360, Duration::from_millis(10));
-        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let rounds = Rounds::start("test", 1).unwrap();
+        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
         let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
         let (a, old, new) = (socket().await, socket().await, socket().await);
         let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
@@ -776,13 +756,13 @@ mod tests {
             End::of(&Described::read(text.as_bytes()).unwrap())
         };
         let settle = || tokio::time::sleep(Duration::from_millis(60));
-        relay.describe(0, described(a.local_addr().unwrap().port(), "8", "sendrecv")).await;
-        relay.describe(1, behind_nat(9)).await;
+        relay.describe(0, described(a.local_addr().unwrap().port(), "8", "sendrecv"));
+        relay.describe(1, behind_nat(9));
         settle().await;
         old.send_to(&packet(8, 1, &[1; 160]), to(1)).await.unwrap();
         assert!(next(&a).await.is_some(), "the first phone is learned");
         // Another phone sits there now; the one before has not heard of it yet.
-        relay.describe(1, behind_nat(11)).await;
+        relay.describe(1, behind_nat(11));
         settle().await;
         old.send_to(&packet(8, 2, &[2; 160]), to(1)).await.unwrap();
         assert!(next(&a).await.is_none(), "its last packets do not pass");

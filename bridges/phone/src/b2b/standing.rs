@@ -286,7 +286,7 @@ impl<'a> Standing<'a> {
         let Ok(described) = Described::answered(&ack.body, &s.security) else {
             return Some(Over::fault(CallEndedBy::Gateway, &Reason::NoCodec.fault()));
         };
-        self.relay.describe(side, MediaEnd::of(&described)).await;
+        self.relay.describe(side, MediaEnd::of(&described));
         let tell = !s.described.differs_in_place_only(&described) && s.described.direction != described.direction;
         s.describes(described);
         if tell {
@@ -385,7 +385,7 @@ impl<'a> Standing<'a> {
                 side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
                 side.peer_updates = super::allows_update(&response.headers);
                 side.dialog = DialogName::of_response(&response);
-                self.relay.describe(by, MediaEnd::of(&described)).await;
+                self.relay.describe(by, MediaEnd::of(&described));
                 let old = self.seat(by, side, place, callee)?;
                 if !old.gone {
                     tokio::spawn(transfer::leave(old.call));
@@ -506,7 +506,7 @@ impl<'a> Standing<'a> {
     /// Takes a phone's offer over and answers it.
     async fn agree(&mut self, side: usize, request: &Request, offer: Described, body: Sdp) -> Response {
         let mut response = self.ok(side, request);
-        self.relay.describe(side, MediaEnd::of(&offer)).await;
+        self.relay.describe(side, MediaEnd::of(&offer));
         if let Some(s) = self.sides.get_mut(side) {
             s.describes(offer);
             response.set_body("application/sdp", sdp_body(s.stamp(body)));
@@ -562,7 +562,7 @@ impl<'a> Standing<'a> {
         let answered = match answer {
             Ok(theirs) => {
                 let local = self.sides.get(from)?.local;
-                self.relay.describe(1 - from, MediaEnd::of(&theirs)).await;
+                self.relay.describe(1 - from, MediaEnd::of(&theirs));
                 let body = sdp::answer(&offer, &theirs, local, theirs.direction);
                 let to = self.sides.get_mut(1 - from)?;
                 to.describes(theirs);

@@ -84,10 +84,9 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     let Some(waits) = joined else {
         return failed(place, Reason::QueueFull.fault(), 486, None);
     };
-    let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
+    let Some(relay) = Relay::open(shared) else {
         return failed(place, Reason::NoMediaPort.fault(), 503, None);
     };
-    let relay = Relay::start([near, far], shared.metrics.clone());
     let near = Local { address: media_address(shared, &Target::Flow(flow.id)), port: relay.port(0) };
     let Ok(body) = sdp::answer(&offered, &laws, near, Direction::SendRecv) else {
         return failed(place, Reason::NoCodec.fault(), 488, None);
@@ -101,7 +100,7 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     if let Some(timer) = &timer {
         timer.answer(&mut extra);
     }
-    relay.describe(0, MediaEnd::of(&offered)).await;
+    relay.describe(0, MediaEnd::of(&offered));
     side.call.accept("application/sdp", sdp_body(text), extra);
     entry.ringing();
     let began = Instant::now();
@@ -227,7 +226,7 @@ impl Waiting<'_> {
     async fn speak(&self, hold: bool, position: usize) {
         let first = voice::announcement(&self.shared.config.prompts, hold, position);
         let play = Play { first, then: voice::ring_back(), mu: self.side.described.prefers_mu() };
-        self.relay.play(0, Some(play)).await;
+        self.relay.play(0, Some(play));
     }
 
     /// Rings agents who are free; none while there are none.
@@ -308,8 +307,8 @@ impl Waiting<'_> {
             side.call.bye();
             return Over::fault(CallEndedBy::Gateway, &Reason::Limit.fault());
         };
-        relay.play(0, None).await;
-        relay.describe(1, MediaEnd::of(&described)).await;
+        relay.play(0, None);
+        relay.describe(1, MediaEnd::of(&described));
         let now = Instant::now();
         let mut far = Side::new(call, route::Dialler::Account(agent.number.clone()), local, described);
         far.party.clone_from(&agent);

@@ -24,7 +24,7 @@ impl Standing<'_> {
         let Yielded { mut side, place, party } = yielded;
         side.local.port = self.relay.port(by);
         let held = side.described.clone();
-        self.relay.describe(by, MediaEnd::of(&held)).await;
+        self.relay.describe(by, MediaEnd::of(&held));
         let old = self.seat(by, side, place, party)?;
         if !old.gone {
             tokio::spawn(transfer::leave(old.call));
@@ -86,7 +86,7 @@ impl Standing<'_> {
             }
         };
         let new = newcome(call, local, &request, (offered, timer), who, body);
-        self.relay.describe(side, MediaEnd::of(&new.described)).await;
+        self.relay.describe(side, MediaEnd::of(&new.described));
         let mut old = self.seat(side, new, place, party)?;
         if !std::mem::replace(&mut old.byed, true) {
             old.call.bye_with(elsewhere());
@@ -101,7 +101,7 @@ impl Standing<'_> {
         if self.shared.config.insert_tone {
             for side in 0..2 {
                 let mu = self.sides.get(side).is_some_and(|s| s.described.prefers_mu());
-                self.relay.play(side, Some(Play { first: voice::intrusion(), mu, ..Play::default() })).await;
+                self.relay.play(side, Some(Play { first: voice::intrusion(), mu, ..Play::default() }));
             }
             wait = TONE;
         }
