@@ -39,7 +39,7 @@ mod trunk;
 mod view;
 mod watch;
 
-pub use b2b::Language;
+pub use b2b::{Language, SiprecConfig};
 pub use claims::claims;
 pub use config::{Config, Digest, Srtp};
 pub use faults::{ALL as FAULTS, Reason};

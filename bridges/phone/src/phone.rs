@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// Who calls too much.
     pub watch: Watch,
     pub trunks: Trunks,
+    pub recorder_told: crate::b2b::RecorderTold,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -149,6 +150,7 @@ impl Phone {
             board: Default::default(),
             queues: Default::default(),
             trunks,
+            recorder_told: Default::default(),
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });

@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,6 +41,9 @@ struct Scratch {
     sender: BatchSender,
     /// Reports that leave by another port than the sound.
     reports: BatchSender,
+    /// What goes to a recorder as well, and the reports for it.
+    copies: BatchSender,
+    copied_reports: BatchSender,
     control: [u8; 2048],
     /// What was opened.
     plain: Vec<u8>,
@@ -51,6 +54,8 @@ thread_local! {
         batch: Batch::new(),
         sender: BatchSender::new(),
         reports: BatchSender::new(),
+        copies: BatchSender::new(),
+        copied_reports: BatchSender::new(),
         control: [0; 2048],
         plain: Vec::new(),
     });
@@ -112,8 +117,39 @@ pub(crate) struct Heard {
     pub at: Instant,
     /// Packets written towards this phone.
     pub sent: u64,
+    /// Packets of this phone that were written towards a recorder.
+    pub copied: u64,
     /// Why there are no keys and will not be.
     pub failure: Option<Failure>,
+}
+
+/// Where the sound of one phone goes besides: to a recorder, from a pair of ports of its own.
+pub(crate) struct Copied {
+    pub pair: Arc<RtpPair>,
+    pub rtp: SocketAddr,
+    pub rtcp: SocketAddr,
+    /// At the number of a packet: the number under which the recorder wants it; none for what it did not take.
+    pub numbers: [Option<u8>; 128],
+}
+
+impl Copied {
+    /// One packet as the phone meant it: opened, and in its own law unless the recorder knows the other one only.
+    fn push(&self, packet: &RtpPacket<'_>, data: &[u8], copies: &mut BatchSender) {
+        let number = packet.payload_type;
+        let Some(wanted) = self.numbers.get(usize::from(number)).copied().flatten() else { return };
+        if wanted == number {
+            return copies.push_packet(self.rtp, data);
+        }
+        copies.push_with(self.rtp, data.len(), |out| {
+            let at = out.len();
+            out.extend_from_slice(data);
+            let Some(copy) = out.get_mut(at..) else { return };
+            if is_law(number) && is_law(wanted) {
+                turn(copy, packet, number);
+            }
+            set_number(copy, wanted);
+        });
+    }
 }
 
 /// What a phone hears of us instead of the other one, as A-law at 8 kHz.
@@ -131,6 +167,19 @@ enum Order {
     Play(usize, Option<Play>),
     /// Whether a source other than the described one may be learned from now on.
     Describe(usize, Box<End>, bool),
+    /// What comes from each phone goes to a recorder as well, or no longer.
+    Copy([Option<Box<Copied>>; 2]),
+}
+
+/// Lets a recorder listen.
+#[derive(Clone)]
+pub(crate) struct Ear(mpsc::Sender<Order>);
+
+impl Ear {
+    /// Copies what comes from each phone from now on; none ends it.
+    pub async fn copy(&self, to: [Option<Copied>; 2]) {
+        let _ = self.0.send(Order::Copy(to.map(|copied| copied.map(Box::new)))).await;
+    }
 }
 
 /// The handle to the task. Dropping it ends the relay.
@@ -152,12 +201,25 @@ impl Relay {
         let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
         let (orders, queue) = mpsc::channel(16);
         let now = Instant::now();
-        let nothing =
-            Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0, failure: None };
+        let nothing = Heard {
+            packets: 0,
+            lost: 0,
+            jitter_ms: 0.0,
+            payload_type: None,
+            at: now,
+            sent: 0,
+            copied: 0,
+            failure: None,
+        };
         let (tell, heard) = watch::channel([nothing; 2]);
         let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics };
         let task = tokio::spawn(work.run(queue, tell));
         Relay { orders, heard, task, ports }
+    }
+
+    /// The way in for a recorder.
+    pub fn ear(&self) -> Ear {
+        Ear(self.orders.clone())
     }
 
     /// Our RTP port towards this phone.
@@ -206,6 +268,9 @@ struct Leg {
     heard: Instant,
     payload_type: Option<u8>,
     sent: u64,
+    /// The recorder that listens to this phone.
+    copy: Option<Box<Copied>>,
+    copied: u64,
 }
 
 impl Leg {
@@ -225,6 +290,8 @@ impl Leg {
             heard: now,
             payload_type: None,
             sent: 0,
+            copy: None,
+            copied: 0,
         }
     }
 
@@ -389,6 +456,18 @@ impl Leg {
         }
     }
 
+    /// Sends what goes to the recorder; gives how many packets of sound. What finds no room is lost: the recorder never holds the
+    /// call up.
+    fn flush_copies(&mut self, copies: &mut BatchSender, reports: &mut BatchSender) -> u64 {
+        let Some(copy) = &self.copy else { return 0 };
+        let sent = copies.flush(copy.pair.rtp.socket()).sent as u64;
+        if reports.pending_bytes() > 0 {
+            reports.flush(&copy.pair.rtcp);
+        }
+        self.copied += sent;
+        sent
+    }
+
     fn flush_reports(&self, reports: &mut BatchSender) {
         match self.end.is_some_and(|e| e.mux) {
             true => reports.flush(self.pair.rtp.socket()),
@@ -423,6 +502,12 @@ impl Work {
                     Some(Order::Play(side, play)) => {
                         if let Some(voice) = self.voices.get_mut(side) {
                             *voice = play.map(Voice::new);
+                        }
+                        Ok(())
+                    }
+                    Some(Order::Copy(to)) => {
+                        for (leg, to) in self.legs.iter_mut().zip(to) {
+                            leg.copy = to;
                         }
                         Ok(())
                     }
@@ -479,6 +564,7 @@ impl Work {
                 payload_type: leg.payload_type,
                 at: leg.heard,
                 sent: leg.sent,
+                copied: leg.copied,
                 failure: leg.channel.failure(),
             }
         })
@@ -487,7 +573,7 @@ impl Work {
     /// Passes on what lies at a phone's RTP port.
     fn pump(&mut self, side: usize) -> io::Result<()> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { batch, sender, reports, plain, .. } = scratch;
+            let Scratch { batch, sender, reports, copies, copied_reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
@@ -510,8 +596,8 @@ impl Work {
                         }
                     };
                     if is_rtcp(data) {
-                        pass_control(from, to, data, source, now, reports);
-                    } else if !pass(from, to, data, source, now, sender) {
+                        pass_control(from, to, data, source, now, [reports, copied_reports]);
+                    } else if !pass(from, to, data, source, now, [sender, copies]) {
                         bad += 1;
                     }
                 }
@@ -519,7 +605,9 @@ impl Work {
                 let sent = sender.flush(to.pair.rtp.socket()).sent as u64;
                 to.sent += sent;
                 to.flush_reports(reports);
+                let copied = from.flush_copies(copies, copied_reports);
                 if let Some(m) = &self.metrics {
+                    m.recorded_packets.inc_by(copied);
                     m.packets_in.inc_by(taken - bad.min(taken));
                     m.packets_out.inc_by(sent);
                     m.bad_packets.inc_by(bad);
@@ -531,7 +619,7 @@ impl Work {
 
     fn pump_control(&mut self, side: usize) {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { reports, control, plain, .. } = scratch;
+            let Scratch { reports, copies, copied_reports, control, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
@@ -541,7 +629,7 @@ impl Work {
                         if let Input::Media(data) = from.channel.input(data, source, now, plain)
                             && is_rtcp(data)
                         {
-                            pass_control(from, to, data, source, now, reports);
+                            pass_control(from, to, data, source, now, [reports, copied_reports]);
                         }
                     }
                     Err(e) if is_icmp(&e) => {}
@@ -549,6 +637,7 @@ impl Work {
                 }
             }
             to.flush_reports(reports);
+            from.flush_copies(copies, copied_reports);
         });
     }
 }
@@ -577,15 +666,43 @@ fn is_icmp(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | Interrupted)
 }
 
-/// One RTP packet of a phone; false when it is none of the call's.
-fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Instant, sender: &mut BatchSender) -> bool {
+fn is_law(number: u8) -> bool {
+    number == 0 || number == 8
+}
+
+/// Turns the sound of a packet that came with this number, one of the two laws, into the other law.
+fn turn(out: &mut [u8], packet: &RtpPacket<'_>, number: u8) {
+    let Some(table) = LAWS.get(usize::from(number == 8)) else { return };
+    let until = out.len() - usize::from(packet.padding).min(out.len());
+    let start = until - packet.payload.len().min(until);
+    for byte in out.get_mut(start..until).unwrap_or_default() {
+        *byte = table[usize::from(*byte)];
+    }
+}
+
+fn set_number(out: &mut [u8], number: u8) {
+    if let Some(byte) = out.get_mut(1) {
+        *byte = *byte & 0x80 | number;
+    }
+}
+
+/// One RTP packet of a phone; false when it is none of the call's. What the other phone hears, and nothing else, is what a recorder
+/// gets: while one holds, it is silent there too.
+fn pass(
+    from: &mut Leg,
+    to: &mut Leg,
+    data: &[u8],
+    source: SocketAddr,
+    now: Instant,
+    [sender, copies]: [&mut BatchSender; 2],
+) -> bool {
     let Ok(packet) = RtpPacket::parse(data) else { return false };
     let number = packet.payload_type;
     // Before the answer the caller's sound has no place to go; it teaches us the caller's address all the same.
     let known = to.end.map_or(u128::MAX, |e| e.numbers);
     let own = from.end.map_or(0, |e| e.numbers);
     let is = |set: u128| set >> number & 1 == 1;
-    let law = number == 0 || number == 8;
+    let law = is_law(number);
     if !(is(known) || is(own) || law || number == COMFORT_NOISE) || !from.accepts(source, packet.ssrc, now) {
         return false;
     }
@@ -602,17 +719,15 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
     if is(end.numbers) {
         to.emit(sender, target, data, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
-        let Some(table) = LAWS.get(usize::from(number == 8)) else { return true };
-        let until = data.len() - usize::from(packet.padding);
-        let start = until - packet.payload.len();
-        to.emit(sender, target, data, |packet| {
-            for byte in packet.get_mut(start..until).unwrap_or_default() {
-                *byte = table[usize::from(*byte)];
-            }
-            if let Some(byte) = packet.get_mut(1) {
-                *byte = *byte & 0x80 | (8 - number);
-            }
+        to.emit(sender, target, data, |out| {
+            turn(out, &packet, number);
+            set_number(out, 8 - number);
         });
+    } else {
+        return true;
+    }
+    if let Some(copy) = &from.copy {
+        copy.push(&packet, data, copies);
     }
     true
 }
@@ -624,7 +739,7 @@ fn pass_control(
     data: &[u8],
     source: SocketAddr,
     now: Instant,
-    sender: &mut BatchSender,
+    [sender, copies]: [&mut BatchSender; 2],
 ) -> bool {
     let host = from.source.or(from.end.and_then(|e| e.rtp)).map(|a| a.ip());
     if host != Some(source.ip()) {
@@ -632,6 +747,10 @@ fn pass_control(
     }
     from.rtcp_source = Some(source);
     from.heard = now;
+    if let Some(copy) = &from.copy {
+        // A recorder needs the senders' clocks to lay both sides over each other.
+        copies.push_packet(copy.rtcp, data);
+    }
     let Some(target) = to.rtcp_to() else { return false };
     to.emit(sender, target, data, |_| {});
     true
