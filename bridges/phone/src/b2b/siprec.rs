@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the name of the recorder may take to be resolved.
 const LOCATE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
+/// A recorder that holds a call for so many pauses between two tries works again: its next failure is news.
+const STEADY: u32 = 3;
 
 /// Whether the hall was told that the recorder does not record: once for all calls, until it does again.
 #[derive(Default)]
@@ -70,6 +72,7 @@ impl Recording {
             metadata,
             origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
             tries: 0,
+            told: false,
         };
         shared.spawn(session.run(stop.clone()));
         Some(Recording { voices, _stop: stop.drop_guard() })
@@ -145,6 +148,8 @@ struct Session {
     origin: OriginVersion,
     /// Calls of the recorder so far: where its name leads to several servers, each has its turn.
     tries: usize,
+    /// The hall has heard of this call's failure.
+    told: bool,
 }
 
 /// The dialog with the recorder.
@@ -163,6 +168,7 @@ struct Dialog {
     telling: Option<JoinHandle<Result<Response, SipError>>>,
     asking: Option<JoinHandle<Result<Response, SipError>>>,
     asked: Instant,
+    began: Instant,
 }
 
 impl Session {
@@ -178,13 +184,12 @@ impl Session {
 
     async fn work(&mut self) {
         let retry = Duration::from_secs(u64::from(self.shared.config.siprec.retry));
-        let mut told = false;
         loop {
             let failed = self.once().await;
             self.ear.copy([None, None]).await;
             self.count(failed.outcome());
             let why = failed.why();
-            if std::mem::replace(&mut told, true) {
+            if std::mem::replace(&mut self.told, true) {
                 tracing::debug!(call = self.id, recorder = %self.uri, why, "the recorder still does not take a call");
             } else {
                 tracing::warn!(call = self.id, recorder = %self.uri, why, "the recorder does not take a call; the call goes on");
@@ -253,15 +258,13 @@ impl Session {
             telling: None,
             asking: None,
             asked: now,
+            began: now,
         };
         if let Err(why) = self.copy(&dialog, &answer.body).await {
             return Failed::Refused(why);
         }
         let _counted = Counted::new(&self.shared);
         self.count("recorded");
-        if self.shared.recorder_told.0.swap(false, Ordering::Relaxed) {
-            tracing::warn!(recorder = %self.uri, "the recorder takes calls again");
-        }
         tracing::info!(call = self.id, recorder = %self.uri, "a call is copied to the recorder");
         Failed::Lost(self.stand(&mut dialog).await)
     }
@@ -341,7 +344,8 @@ impl Session {
                         self.tell_recorder(dialog);
                         None
                     }
-                    Err(_) => Some("the call ended".to_owned()),
+                    // The call has ended, which is nobody's failure: whoever dropped it stops us.
+                    Err(_) => std::future::pending().await,
                 },
                 answer = done(&mut dialog.telling) => self.on_told(dialog, answer).await,
                 answer = done(&mut dialog.asking) => match answer {
@@ -463,6 +467,13 @@ impl Session {
             Due::Expired => return Some("its session was not refreshed".to_owned()),
         }
         self.tell_recorder(dialog);
+        let retry = Duration::from_secs(u64::from(self.shared.config.siprec.retry));
+        if now.saturating_duration_since(dialog.began) >= retry * STEADY {
+            self.told = false;
+            if self.shared.recorder_told.0.swap(false, Ordering::Relaxed) {
+                tracing::warn!(recorder = %self.uri, "the recorder takes calls again");
+            }
+        }
         let every = Duration::from_secs(u64::from(self.shared.config.siprec.check));
         if !every.is_zero() && dialog.asking.is_none() && now.saturating_duration_since(dialog.asked) >= every {
             dialog.asked = now;
