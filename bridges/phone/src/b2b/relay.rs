@@ -836,6 +836,53 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_recorder_gets_what_is_heard_and_in_what_it_knows() {
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_361..=42_380, Duration::from_millis(10));
+        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
+        let (a, b, stranger, recorder, reports) =
+            (socket().await, socket().await, socket().await, socket().await, socket().await);
+        let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
+        let settle = || tokio::time::sleep(Duration::from_millis(60));
+        relay.describe(0, described(a.local_addr().unwrap().port(), "8 18", "sendrecv")).await;
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendrecv")).await;
+        let mut numbers = [None; 128];
+        numbers[8] = Some(0);
+        let pair = Arc::new(pool.udp().unwrap());
+        let (rtp, rtcp) = (recorder.local_addr().unwrap(), reports.local_addr().unwrap());
+        let ear = relay.ear();
+        ear.copy([Some(Copied { pair: pair.clone(), rtp, rtcp, numbers }), None]).await;
+        drop(pair);
+        settle().await;
+        // A-law is turned for it alone; what it did not take, a stranger's packets and the other phone's do not go there.
+        a.send_to(&packet(8, 1, &[0xD5; 160]), to(0)).await.unwrap();
+        assert_eq!(next(&b).await.unwrap()[1], 8);
+        let copy = next(&recorder).await.unwrap();
+        assert_eq!((copy[1], copy[12], copy.len()), (0, g711::ulaw_encode(g711::alaw_decode(0xD5)), 172));
+        a.send_to(&packet(18, 2, &[1; 20]), to(0)).await.unwrap();
+        assert_eq!(next(&b).await.unwrap()[1], 18);
+        stranger.send_to(&packet(8, 3, &[1; 160]), to(0)).await.unwrap();
+        b.send_to(&packet(8, 9, &[2; 160]), to(1)).await.unwrap();
+        assert_eq!(next(&a).await.unwrap()[12], 2);
+        assert!(next(&recorder).await.is_none());
+        a.send_to(&[0x80, 200, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], to(0))
+            .await
+            .unwrap();
+        assert_eq!(next(&reports).await.unwrap().len(), 28, "reports go along, to a port of their own");
+        // What nobody hears is not recorded.
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendonly")).await;
+        settle().await;
+        a.send_to(&packet(8, 4, &[1; 160]), to(0)).await.unwrap();
+        assert!(next(&recorder).await.is_none());
+        tokio::time::sleep(PUBLISH_EVERY).await;
+        assert_eq!(relay.heard().map(|h| h.copied), [1, 0]);
+        assert_eq!(pool.stats().used, 3);
+        ear.copy([None, None]).await;
+        settle().await;
+        assert_eq!(pool.stats().used, 2);
+    }
+
+    #[tokio::test]
     async fn the_last_packets_of_a_phone_that_was_replaced_are_not_learned_from() {
         let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_341..=42_360, Duration::from_millis(10));
         let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
