@@ -20,6 +20,7 @@ mod claims;
 mod config;
 mod faults;
 mod fraud;
+pub mod fuzz;
 mod inbound;
 mod leg;
 mod metrics;

@@ -45,6 +45,7 @@ use crate::trunk::identity::wants_privacy;
 pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
+pub(crate) use replaces::Replaces;
 pub use siprec::SiprecConfig;
 pub(crate) use siprec::Told as RecorderTold;
 pub use voice::Language;

@@ -15,7 +15,7 @@ pub(super) enum Takes {
         rtp: SocketAddr,
         rtcp: SocketAddr,
         /// At the number that we offered: the one under which it wants the packets.
-        numbers: [Option<u8>; 128],
+        numbers: Box<[Option<u8>; 128]>,
     },
 }
 
@@ -64,7 +64,7 @@ pub(super) fn taken(sent: &Sdp, theirs: &Sdp) -> [Takes; 2] {
             return Takes::Nothing;
         };
         let maps = m.rtpmaps();
-        let mut numbers = [None; 128];
+        let mut numbers = Box::new([None; 128]);
         for own in ours.rtpmaps() {
             let same = |o: &&RtpMap| {
                 o.encoding.eq_ignore_ascii_case(&own.encoding)
