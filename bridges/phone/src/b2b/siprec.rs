@@ -325,7 +325,9 @@ impl Session {
     async fn send_to(&self, dialog: &Dialog, takes: [Takes; 2]) {
         let mut takes = takes.into_iter();
         let copies = dialog.pairs.each_ref().map(|pair| match takes.next() {
-            Some(Takes::Sound { rtp, rtcp, numbers }) => Some(Copied { pair: pair.clone(), rtp, rtcp, numbers: *numbers }),
+            Some(Takes::Sound { rtp, rtcp, numbers }) => {
+                Some(Copied { pair: pair.clone(), rtp, rtcp, numbers: *numbers })
+            }
             _ => None,
         });
         self.ear.copy(copies).await;

@@ -125,7 +125,7 @@ impl Ffmpeg {
 
     async fn heard(mut self) -> [Vec<f32>; 2] {
         // It ends by itself after four seconds of sound: files are then whole.
-        for _ in 0..50 {
+        for _ in 0..200 {
             if self.child.try_wait().unwrap().is_some() {
                 break;
             }
@@ -218,10 +218,10 @@ async fn a_recorder_hears_both_phones_apart() {
         gw.wait_online("8002", true).await;
         a.dial("8002", gateway);
         live(&gw, CallState::Talking).await;
-        pause(6.0).await;
+        let [one, two] = ears.heard().await;
+        pause(1.0).await;
         a.command("hangup", "");
         srs.done().await;
-        let [one, two] = ears.heard().await;
         println!("over {mode}:");
         apart("label 1 (8001, SRTP)", &one, 440.0, 700.0);
         apart("label 2 (8002)", &two, 700.0, 440.0);
@@ -229,7 +229,7 @@ async fn a_recorder_hears_both_phones_apart() {
         println!("{:?}", record.call.legs);
         for leg in &record.call.legs {
             let recorded = leg.recorded.unwrap();
-            assert!(recorded > 200 && recorded <= leg.packets, "{leg:?}");
+            assert!(recorded > 180 && recorded <= leg.packets, "{leg:?}");
         }
         assert_eq!(alarms(&mut queue), Vec::<String>::new());
         assert_eq!(gw.counter("skybridge_phone_siprec_tries_total", ""), 1.0);
