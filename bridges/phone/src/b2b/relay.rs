@@ -607,7 +607,9 @@ impl Work {
                 to.flush_reports(reports);
                 let copied = from.flush_copies(copies, copied_reports);
                 if let Some(m) = &self.metrics {
-                    m.recorded_packets.inc_by(copied);
+                    if copied > 0 {
+                        m.recorded_packets.inc_by(copied);
+                    }
                     m.packets_in.inc_by(taken - bad.min(taken));
                     m.packets_out.inc_by(sent);
                     m.bad_packets.inc_by(bad);

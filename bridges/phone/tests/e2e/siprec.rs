@@ -10,7 +10,7 @@ use bridge_core::{AlarmReport, CallState};
 use media_core::g711;
 use media_core::rtp::{RtpPacket, is_rtcp};
 use sip::Headers;
-use skybridge_bridge_phone::{Config, SiprecConfig};
+use skybridge_bridge_phone::{Config, NumberRoute, SiprecConfig, Toll, TrunkConfig};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
@@ -414,5 +414,56 @@ async fn only_the_accounts_that_are_named_are_recorded() {
     assert!(record(&mut records).await.call.legs.iter().all(|l| l.recorded.is_none()));
     assert_eq!(gw.counter("skybridge_phone_siprec_tries_total", ""), 0.0);
     drop(far);
+    nothing_is_kept(gw).await;
+}
+
+/// A call to an outside number is copied as one between phones; before that, nobody is at the recorder's address, and it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_a_trunk_is_recorded_once_the_recorder_is_there() {
+    if sipp::missing() {
+        return;
+    }
+    let (gateway, port, media) = (31_200, 31_202, 31_280);
+    let mut config = siprec(port, "", 0);
+    config.siprec.accounts = vec!["0755*".to_owned()];
+    config.trunk = vec![TrunkConfig {
+        name: "carrier".to_owned(),
+        servers: vec![format!("127.0.0.1:{}", gateway + 12)],
+        main_number: "075500".to_owned(),
+        options_interval: 0,
+        ..TrunkConfig::default()
+    }];
+    let trunks = vec!["carrier".to_owned()];
+    config.route = vec![NumberRoute { prefix: "0".to_owned(), trunks, ..NumberRoute::default() }];
+    let every = || vec![String::new()];
+    config.toll = vec![Toll { accounts: vec!["*".to_owned()], to: every(), ..Toll::default() }];
+    let gw = Gateway::start(gateway, config).await;
+    let mut records = gw.records();
+    let (first, second) = (Heard::at(media).await, Heard::at(media + 2).await);
+    let mut a = Raw::start("8001", gateway + 10, gateway).await;
+    let mut carrier = Raw::start("carrier", gateway + 12, gateway).await;
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    let mut call = a.invite("075512", &a.offer("8", "sendrecv"), &[], None).await;
+    let (far, invite) = carrier.called().await;
+    far.accept("application/sdp", carrier.offer("8", "sendrecv"), Headers::new());
+    let (near_rtp, far_rtp) = (media_of(&answer(&mut call).await.unwrap()), sdp_of(&invite.body));
+    counted(&gw, "unreachable").await;
+    live(&gw, CallState::Talking).await;
+    assert_eq!(gw.ctx.ports.stats().used, 2, "ports are kept for a recorder that is not there");
+    let there = recorder(media).replace("aor=.sip:800[23]@", "aor=.sip:075512@");
+    let srs = Sipp::server(port, gateway, &there, "u1").await;
+    counted(&gw, "recorded").await;
+    for _ in 0..110 {
+        a.talk(near_rtp, 440.0).await;
+        carrier.talk(far_rtp, 700.0).await;
+        pause(0.02).await;
+    }
+    apart("label 1 (8001)", &first.take(), 440.0, 700.0);
+    apart("label 2 (075512)", &second.take(), 700.0, 440.0);
+    far.bye();
+    srs.done().await;
+    let record = record(&mut records).await;
+    assert!(record.call.legs.iter().all(|l| l.recorded.unwrap() > 100), "{:?}", record.call.legs);
+    assert_eq!(record.call.legs[1].trunk.as_deref(), Some("carrier"));
     nothing_is_kept(gw).await;
 }
