@@ -72,6 +72,8 @@ pub struct Config {
     pub prompts: Vec<Language>,
     /// Patterns of calls that look like a stolen account.
     pub fraud: crate::fraud::FraudConfig,
+    /// An outside recorder.
+    pub siprec: crate::b2b::SiprecConfig,
     pub srtp: Srtp,
     /// Takes keys that a phone states in signalling that is not encrypted (SDES over UDP or TCP): the sound is then safe only from
     /// those who cannot read the signalling. Else such a call goes unprotected if the phone allows that, or is refused.
@@ -112,6 +114,7 @@ impl Default for Config {
             pickup_code: "*8".to_owned(),
             prompts: vec![Language::Zh, Language::En],
             fraud: Default::default(),
+            siprec: Default::default(),
             srtp: Srtp::Offer,
             srtp_keys_in_clear: true,
             insert_tone: true,
@@ -166,6 +169,7 @@ impl Config {
         );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
         out.extend(self.fraud.problems());
+        out.extend(self.siprec.problems());
         out.extend(crate::trunk::config::problems(&self.trunk, &self.route, &self.toll, &self.groups));
         out
     }

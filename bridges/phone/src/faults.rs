@@ -39,10 +39,11 @@ pub enum Reason {
     TollDenied,
     TrunkDown,
     TrunkFull,
+    NotRecorded,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 34] = [
+pub const ALL: [Reason; 35] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -77,6 +78,7 @@ pub const ALL: [Reason; 34] = [
     Reason::TollDenied,
     Reason::TrunkDown,
     Reason::TrunkFull,
+    Reason::NotRecorded,
 ];
 
 struct Words {
@@ -349,6 +351,15 @@ impl Reason {
                 "All lines of the trunk are taken",
                 "结束其他外线通话，或调大该中继的 max_calls",
                 "End other outside calls or raise max_calls of the trunk",
+            ),
+            Reason::NotRecorded => w(
+                "not_recorded",
+                Whose::Peer,
+                true,
+                "外部录音服务器未录制通话",
+                "The outside recorder does not record a call",
+                "检查录音服务器及到它的网络，核对 phone.siprec",
+                "Check the recorder and the network to it, and phone.siprec",
             ),
             Reason::ShuttingDown => w(
                 "shutting_down",

@@ -676,7 +676,17 @@ impl Leg {
         let loss = if expected == 0 { 0.0 } else { lost as f32 * 100.0 / expected as f32 };
         let mos = (packets > 0).then(|| crate::mos::estimate(&codec, loss, jitter_ms));
         let sent = u64::from(self.out.packets);
-        bridge_core::CallLeg { number: number.to_owned(), trunk: None, codec, packets, lost, sent, jitter_ms, mos }
+        bridge_core::CallLeg {
+            number: number.to_owned(),
+            trunk: None,
+            codec,
+            packets,
+            lost,
+            sent,
+            jitter_ms,
+            mos,
+            recorded: None,
+        }
     }
 
     /// When `drain` has something to do again.

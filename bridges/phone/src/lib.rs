@@ -20,6 +20,7 @@ mod claims;
 mod config;
 mod faults;
 mod fraud;
+pub mod fuzz;
 mod inbound;
 mod leg;
 mod metrics;
@@ -39,7 +40,7 @@ mod trunk;
 mod view;
 mod watch;
 
-pub use b2b::Language;
+pub use b2b::{Language, SiprecConfig};
 pub use claims::claims;
 pub use config::{Config, Digest, Srtp};
 pub use faults::{ALL as FAULTS, Reason};

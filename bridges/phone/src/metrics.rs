@@ -17,6 +17,11 @@ pub(crate) struct Metrics {
     pub lost: IntCounter,
     /// Packets that are no RTP of the call or come from elsewhere.
     pub bad_packets: IntCounter,
+    /// Calls that an outside recorder takes now.
+    pub recordings: IntGauge,
+    /// By outcome: recorded, no_port, unreachable, refused, lost.
+    pub recorder_tries: IntCounterVec,
+    pub recorded_packets: IntCounter,
     /// Addresses and accounts that are shut out now; bans, and messages dropped by them, since the start.
     pub banned: IntGauge,
     pub bans: IntCounter,
@@ -87,6 +92,16 @@ impl Metrics {
             packets_out: counter("skybridge_phone_rtp_packets_sent_total", "RTP packets to phones.")?,
             lost: counter("skybridge_phone_rtp_packets_lost_total", "RTP packets of phones that did not come.")?,
             bad_packets: counter("skybridge_phone_rtp_packets_bad_total", "Packets that are no RTP of their call.")?,
+            recordings: gauge("skybridge_phone_siprec_sessions", "Calls that the outside recorder takes now.")?,
+            recorder_tries: vector(
+                "skybridge_phone_siprec_tries_total",
+                "Calls to the outside recorder, by outcome.",
+                &["outcome"],
+            )?,
+            recorded_packets: counter(
+                "skybridge_phone_siprec_packets_total",
+                "RTP packets sent to the outside recorder.",
+            )?,
             banned: gauge("skybridge_phone_banned", "Addresses and accounts that are shut out now.")?,
             bans: counter("skybridge_phone_bans_total", "Bans of scanners, guessers and accounts.")?,
             shut_out: counter("skybridge_phone_shut_out_total", "SIP messages dropped or refused by a ban.")?,

@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     /// Who calls too much.
     pub watch: Watch,
     pub trunks: Trunks,
+    pub recorder_told: crate::b2b::RecorderTold,
     /// The threads that pass on the sound of calls between phones; none when they could not be started.
     pub rounds: Option<Rounds>,
     tasks: TaskTracker,
@@ -156,6 +157,7 @@ impl Phone {
             board: Default::default(),
             queues: Default::default(),
             trunks,
+            recorder_told: Default::default(),
             rounds,
             tasks: TaskTracker::new(),
             callers: Mutex::default(),

@@ -87,7 +87,7 @@ fn suspect(shared: &Shared, account: &str, pattern: Pattern, number: &str) {
     }
 }
 
-fn alarm(shared: &Shared, who: &str, severity: u8, kind: &str, words: Text, description: String) {
+pub(crate) fn alarm(shared: &Shared, who: &str, severity: u8, kind: &str, words: Text, description: String) {
     let taken = shared.ctx.reports.alarm(AlarmReport {
         device: DeviceId::new(NAME, who),
         channel: None,

@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod describe;
 pub mod dtls;
+pub mod fuzz;
 pub mod keys;
 pub mod profile;
 pub mod sdes;

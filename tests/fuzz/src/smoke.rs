@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Entry = fn(&[u8]);
 
 /// Name, entry point, and the kinds of seeds that it likes.
-const TARGETS: [(&str, Entry, &[&str]); 20] = [
+const TARGETS: [(&str, Entry, &[&str]); 24] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
@@ -27,6 +27,9 @@ const TARGETS: [(&str, Entry, &[&str]); 20] = [
     ("h264", media_core::fuzz::h264, &["h264", "bin"]),
     ("vp8", media_core::fuzz::vp8, &["vp8", "bin"]),
     ("dtmf", media_core::fuzz::dtmf, &["dtmf", "rtp"]),
+    ("media_keys", media_secure::fuzz::description, &["keys", "sdp"]),
+    ("phone_replaces", bridge_phone::fuzz::replaces, &["replaces"]),
+    ("phone_identity", bridge_phone::fuzz::identity, &["identity", "sip"]),
     ("manscdp", bridge_gb28181::fuzz::manscdp, &["xml"]),
     ("upload", bridge_gb28181::fuzz::upload, &["upload"]),
     ("gb_notify", bridge_gb28181::fuzz::notify, &["xml"]),
@@ -142,6 +145,10 @@ fn made() -> Vec<(String, Vec<u8>)> {
                a=rtpmap:96 PS/90000\r\na=rtpmap:98 H264/90000\r\na=setup:active\r\na=connection:new\r\ny=0200000137\r\nf=v/2/4/25/1/2048a/1/8/1\r\n";
     let phone = "v=0\r\no=- 1 1 IN IP4 10.1.1.30\r\ns=-\r\nc=IN IP4 10.1.1.30\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
                  a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n";
+    let protected = "v=0\r\no=- 1 1 IN IP4 10.1.1.30\r\ns=-\r\nc=IN IP4 10.1.1.30\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4\r\n\
+                     a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz WSH=64\r\n";
+    let page = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 8\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=rtcp-mux\r\na=setup:actpass\r\na=ice-ufrag:abcd\r\n\
+                a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n";
     let catalog = "<?xml version=\"1.0\" encoding=\"GB2312\"?>\r\n<Response>\r\n<CmdType>Catalog</CmdType>\r\n<SN>17</SN>\r\n<DeviceID>34020000001180000001</DeviceID>\r\n<SumNum>1</SumNum>\r\n\
                    <DeviceList Num=\"1\">\r\n<Item>\r\n<DeviceID>34020000001310000001</DeviceID>\r\n<Name>Gate &amp; yard</Name>\r\n<Status>ON</Status>\r\n<Longitude>121.4</Longitude>\r\n\
                    <Latitude>31.2</Latitude>\r\n<Info><PTZType>1</PTZType></Info>\r\n</Item>\r\n</DeviceList>\r\n</Response>\r\n";
@@ -154,6 +161,21 @@ fn made() -> Vec<(String, Vec<u8>)> {
         ("rtcp", rtcp),
         ("sdp", sdp.as_bytes().to_vec()),
         ("sdp", phone.as_bytes().to_vec()),
+        ("keys", protected.as_bytes().to_vec()),
+        ("keys", protected.replace("RTP/SAVP", "RTP/AVP").into_bytes()),
+        ("keys", page.as_bytes().to_vec()),
+        ("replaces", b"98732@sip.example.com ;from-tag=r33th4x0r; to-tag=ff87ff;early-only".to_vec()),
+        ("replaces", b"98732%40sip.example.com%3Bto-tag%3Dff87ff%3Bfrom-tag%3Dr33th4x0r".to_vec()),
+        ("replaces", b"<sip:8005@192.0.2.1?Replaces=1%40a%3Bto-tag%3D2%3Bfrom-tag%3D3>;x=y".to_vec()),
+        (
+            "identity",
+            b"\"Li\" <sip:+86-138@x;user=phone>;tag=1\n<sip:li@x>, <tel:+86139>\n<tel:0755;phone-context=+86>\nid"
+                .to_vec(),
+        ),
+        (
+            "identity",
+            b"<sip:%2B86(755)12@x>;tag=1\n\"A, \\\"B\" <sip:anonymous@anonymous.invalid>\n<tel:+86-10>".to_vec(),
+        ),
         ("vp8", vec![12, 0x90, 0x80, 0x01, 0x10, 0x02, 0x00, 0x9D, 0x01, 0x2A, 0x80, 0x02, 0x68, 0x01]),
         ("dtmf", vec![4, 0x01, 0x0A, 0x00, 0xA0, 4, 0x01, 0x8A, 0x03, 0x20]),
         ("dtmf", b"Signal=5\r\nDuration=160\r\n".to_vec()),

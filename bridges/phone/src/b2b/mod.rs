@@ -3,6 +3,7 @@
 //!
 //! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
 //! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
+//! - `siprec`: the copy of a call for an outside recorder.
 //! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
 
 mod board;
@@ -13,6 +14,7 @@ mod relay;
 mod replaces;
 pub(crate) mod ring;
 mod sdp;
+mod siprec;
 mod standing;
 mod transfer;
 mod voice;
@@ -43,6 +45,9 @@ use crate::trunk::identity::wants_privacy;
 pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
+pub(crate) use replaces::Replaces;
+pub use siprec::SiprecConfig;
+pub(crate) use siprec::Told as RecorderTold;
 pub use voice::Language;
 
 /// Forwards that one call follows; more is a loop.

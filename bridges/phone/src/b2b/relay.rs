@@ -10,14 +10,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::g711;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::udp::BATCH;
-use media_net::{Batch, BatchSender, PlainPair, Rounds, Serve, receive_now, rounds};
+use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
 use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -43,6 +43,9 @@ struct Scratch {
     sender: BatchSender,
     /// Reports that leave by another port than the sound.
     reports: BatchSender,
+    /// What goes to a recorder as well, and the reports for it.
+    copies: BatchSender,
+    copied_reports: BatchSender,
     /// What was opened.
     plain: Vec<u8>,
 }
@@ -52,6 +55,8 @@ thread_local! {
         batch: Batch::new(),
         sender: BatchSender::new(),
         reports: BatchSender::new(),
+        copies: BatchSender::new(),
+        copied_reports: BatchSender::new(),
         plain: Vec::new(),
     });
 }
@@ -112,8 +117,39 @@ pub(crate) struct Heard {
     pub at: Instant,
     /// Packets written towards this phone.
     pub sent: u64,
+    /// Packets of this phone that were written towards a recorder.
+    pub copied: u64,
     /// Why there are no keys and will not be.
     pub failure: Option<Failure>,
+}
+
+/// Where the sound of one phone goes besides: to a recorder, from a pair of ports of its own.
+pub(crate) struct Copied {
+    pub pair: Arc<RtpPair>,
+    pub rtp: SocketAddr,
+    pub rtcp: SocketAddr,
+    /// At the number of a packet: the number under which the recorder wants it; none for what it did not take.
+    pub numbers: [Option<u8>; 128],
+}
+
+impl Copied {
+    /// One packet as the phone meant it: opened, and in its own law unless the recorder knows the other one only.
+    fn push(&self, packet: &RtpPacket<'_>, data: &[u8], copies: &mut BatchSender) {
+        let number = packet.payload_type;
+        let Some(wanted) = self.numbers.get(usize::from(number)).copied().flatten() else { return };
+        if wanted == number {
+            return copies.push_packet(self.rtp, data);
+        }
+        copies.push_with(self.rtp, data.len(), |out| {
+            let at = out.len();
+            out.extend_from_slice(data);
+            let Some(copy) = out.get_mut(at..) else { return };
+            if is_law(number) && is_law(wanted) {
+                turn(copy, packet, number);
+            }
+            set_number(copy, wanted);
+        });
+    }
 }
 
 /// What a phone hears of us instead of the other one, as A-law at 8 kHz.
@@ -124,6 +160,20 @@ pub(crate) struct Play {
     pub then: Bytes,
     /// The phone wants mu-law.
     pub mu: bool,
+}
+
+/// Lets a recorder listen.
+#[derive(Clone)]
+pub(crate) struct Ear(Weak<Mutex<Work>>);
+
+impl Ear {
+    /// Copies what comes from each phone from now on; none ends it.
+    pub fn copy(&self, to: [Option<Copied>; 2]) {
+        let Some(work) = self.0.upgrade() else { return };
+        for (leg, to) in lock(&work).legs.iter_mut().zip(to) {
+            leg.copy = to.map(Box::new);
+        }
+    }
 }
 
 /// The handle. Dropping it ends the relay.
@@ -164,6 +214,11 @@ impl Relay {
         };
         let timers = tokio::spawn(keep_time(work.clone()));
         Ok(Relay { _place: place, work, timers, ports })
+    }
+
+    /// The way in for a recorder.
+    pub fn ear(&self) -> Ear {
+        Ear(Arc::downgrade(&self.work))
     }
 
     /// Our RTP port towards this phone.
@@ -235,6 +290,9 @@ struct Leg {
     heard: Instant,
     payload_type: Option<u8>,
     sent: u64,
+    /// The recorder that listens to this phone.
+    copy: Option<Box<Copied>>,
+    copied: u64,
 }
 
 impl Leg {
@@ -254,6 +312,8 @@ impl Leg {
             heard: now,
             payload_type: None,
             sent: 0,
+            copy: None,
+            copied: 0,
         }
     }
 
@@ -418,6 +478,18 @@ impl Leg {
         }
     }
 
+    /// Sends what goes to the recorder; gives how many packets of sound. What finds no room is lost: the recorder never holds the
+    /// call up.
+    fn flush_copies(&mut self, copies: &mut BatchSender, reports: &mut BatchSender) -> u64 {
+        let Some(copy) = &self.copy else { return 0 };
+        let sent = copies.flush(copy.pair.rtp.socket()).sent as u64;
+        if reports.pending_bytes() > 0 {
+            reports.flush(&copy.pair.rtcp);
+        }
+        self.copied += sent;
+        sent
+    }
+
     fn flush_reports(&self, reports: &mut BatchSender) {
         match self.end.is_some_and(|e| e.mux) {
             true => reports.flush(&self.pair.rtp),
@@ -519,6 +591,7 @@ impl Work {
                 payload_type: leg.payload_type,
                 at: leg.heard,
                 sent: leg.sent,
+                copied: leg.copied,
                 failure: leg.channel.failure(),
             }
         })
@@ -527,7 +600,7 @@ impl Work {
     /// Passes on what lies at a phone's RTP port; true when there may be more.
     fn pump(&mut self, side: usize) -> bool {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { batch, sender, reports, plain, .. } = scratch;
+            let Scratch { batch, sender, reports, copies, copied_reports, plain } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             for _ in 0..BATCHES {
@@ -553,8 +626,8 @@ impl Work {
                         }
                     };
                     if is_rtcp(data) {
-                        pass_control(from, to, data, source, now, reports);
-                    } else if !pass(from, to, data, source, now, sender) {
+                        pass_control(from, to, data, source, now, [reports, copied_reports]);
+                    } else if !pass(from, to, data, source, now, [sender, copies]) {
                         bad += 1;
                     }
                 }
@@ -562,7 +635,11 @@ impl Work {
                 let sent = sender.flush(&to.pair.rtp).sent as u64;
                 to.sent += sent;
                 to.flush_reports(reports);
+                let copied = from.flush_copies(copies, copied_reports);
                 if let Some(m) = &self.metrics {
+                    if copied > 0 {
+                        m.recorded_packets.inc_by(copied);
+                    }
                     m.packets_in.inc_by(taken as u64 - bad.min(taken as u64));
                     m.packets_out.inc_by(sent);
                     m.bad_packets.inc_by(bad);
@@ -578,7 +655,7 @@ impl Work {
     /// As [`Self::pump`] for the port of the reports.
     fn pump_control(&mut self, side: usize) -> bool {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { batch, reports, plain, .. } = scratch;
+            let Scratch { batch, reports, copies, copied_reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
             let (from, to) = if side == 0 { (a, b) } else { (b, a) };
             let taken = match receive_now(&from.pair.rtcp, batch) {
@@ -590,10 +667,11 @@ impl Work {
                 if let Input::Media(data) = from.channel.input(data, source, now, plain)
                     && is_rtcp(data)
                 {
-                    pass_control(from, to, data, source, now, reports);
+                    pass_control(from, to, data, source, now, [reports, copied_reports]);
                 }
             }
             to.flush_reports(reports);
+            from.flush_copies(copies, copied_reports);
             taken == BATCH
         })
     }
@@ -604,15 +682,43 @@ fn is_icmp(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | Interrupted)
 }
 
-/// One RTP packet of a phone; false when it is none of the call's.
-fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Instant, sender: &mut BatchSender) -> bool {
+fn is_law(number: u8) -> bool {
+    number == 0 || number == 8
+}
+
+/// Turns the sound of a packet that came with this number, one of the two laws, into the other law.
+fn turn(out: &mut [u8], packet: &RtpPacket<'_>, number: u8) {
+    let Some(table) = LAWS.get(usize::from(number == 8)) else { return };
+    let until = out.len() - usize::from(packet.padding).min(out.len());
+    let start = until - packet.payload.len().min(until);
+    for byte in out.get_mut(start..until).unwrap_or_default() {
+        *byte = table[usize::from(*byte)];
+    }
+}
+
+fn set_number(out: &mut [u8], number: u8) {
+    if let Some(byte) = out.get_mut(1) {
+        *byte = *byte & 0x80 | number;
+    }
+}
+
+/// One RTP packet of a phone; false when it is none of the call's. What the other phone hears, and nothing else, is what a recorder
+/// gets: while one holds, it is silent there too.
+fn pass(
+    from: &mut Leg,
+    to: &mut Leg,
+    data: &[u8],
+    source: SocketAddr,
+    now: Instant,
+    [sender, copies]: [&mut BatchSender; 2],
+) -> bool {
     let Ok(packet) = RtpPacket::parse(data) else { return false };
     let number = packet.payload_type;
     // Before the answer the caller's sound has no place to go; it teaches us the caller's address all the same.
     let known = to.end.map_or(u128::MAX, |e| e.numbers);
     let own = from.end.map_or(0, |e| e.numbers);
     let is = |set: u128| set >> number & 1 == 1;
-    let law = number == 0 || number == 8;
+    let law = is_law(number);
     if !(is(known) || is(own) || law || number == COMFORT_NOISE) || !from.accepts(source, packet.ssrc, now) {
         return false;
     }
@@ -629,17 +735,15 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
     if is(end.numbers) {
         to.emit(sender, target, data, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
-        let Some(table) = LAWS.get(usize::from(number == 8)) else { return true };
-        let until = data.len() - usize::from(packet.padding);
-        let start = until - packet.payload.len();
-        to.emit(sender, target, data, |packet| {
-            for byte in packet.get_mut(start..until).unwrap_or_default() {
-                *byte = table[usize::from(*byte)];
-            }
-            if let Some(byte) = packet.get_mut(1) {
-                *byte = *byte & 0x80 | (8 - number);
-            }
+        to.emit(sender, target, data, |out| {
+            turn(out, &packet, number);
+            set_number(out, 8 - number);
         });
+    } else {
+        return true;
+    }
+    if let Some(copy) = &from.copy {
+        copy.push(&packet, data, copies);
     }
     true
 }
@@ -651,7 +755,7 @@ fn pass_control(
     data: &[u8],
     source: SocketAddr,
     now: Instant,
-    sender: &mut BatchSender,
+    [sender, copies]: [&mut BatchSender; 2],
 ) -> bool {
     let host = from.source.or(from.end.and_then(|e| e.rtp)).map(|a| a.ip());
     if host != Some(source.ip()) {
@@ -659,6 +763,10 @@ fn pass_control(
     }
     from.rtcp_source = Some(source);
     from.heard = now;
+    if let Some(copy) = &from.copy {
+        // A recorder needs the senders' clocks to lay both sides over each other.
+        copies.push_packet(copy.rtcp, data);
+    }
     let Some(target) = to.rtcp_to() else { return false };
     to.emit(sender, target, data, |_| {});
     true
@@ -741,6 +849,53 @@ mod tests {
         drop(relay);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(pool.stats().used, 0);
+    }
+
+    #[tokio::test]
+    async fn a_recorder_gets_what_is_heard_and_in_what_it_knows() {
+        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_361..=42_380, Duration::from_millis(10));
+        let rounds = Rounds::start("test", 1).unwrap();
+        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
+        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
+        let (a, b, stranger, recorder, reports) =
+            (socket().await, socket().await, socket().await, socket().await, socket().await);
+        let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
+        let settle = || tokio::time::sleep(Duration::from_millis(60));
+        relay.describe(0, described(a.local_addr().unwrap().port(), "8 18", "sendrecv"));
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendrecv"));
+        let mut numbers = [None; 128];
+        numbers[8] = Some(0);
+        let pair = Arc::new(pool.udp().unwrap());
+        let (rtp, rtcp) = (recorder.local_addr().unwrap(), reports.local_addr().unwrap());
+        let ear = relay.ear();
+        ear.copy([Some(Copied { pair: pair.clone(), rtp, rtcp, numbers }), None]);
+        drop(pair);
+        settle().await;
+        // A-law is turned for it alone; what it did not take, a stranger's packets and the other phone's do not go there.
+        a.send_to(&packet(8, 1, &[0xD5; 160]), to(0)).await.unwrap();
+        assert_eq!(next(&b).await.unwrap()[1], 8);
+        let copy = next(&recorder).await.unwrap();
+        assert_eq!((copy[1], copy[12], copy.len()), (0, g711::ulaw_encode(g711::alaw_decode(0xD5)), 172));
+        a.send_to(&packet(18, 2, &[1; 20]), to(0)).await.unwrap();
+        assert_eq!(next(&b).await.unwrap()[1], 18);
+        stranger.send_to(&packet(8, 3, &[1; 160]), to(0)).await.unwrap();
+        b.send_to(&packet(8, 9, &[2; 160]), to(1)).await.unwrap();
+        assert_eq!(next(&a).await.unwrap()[12], 2);
+        assert!(next(&recorder).await.is_none());
+        a.send_to(&[0x80, 200, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], to(0))
+            .await
+            .unwrap();
+        assert_eq!(next(&reports).await.unwrap().len(), 28, "reports go along, to a port of their own");
+        // What nobody hears is not recorded.
+        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendonly"));
+        settle().await;
+        a.send_to(&packet(8, 4, &[1; 160]), to(0)).await.unwrap();
+        assert!(next(&recorder).await.is_none());
+        assert_eq!(relay.heard().map(|h| h.copied), [1, 0]);
+        assert_eq!(pool.stats().used, 3);
+        ear.copy([None, None]);
+        settle().await;
+        assert_eq!(pool.stats().used, 2);
     }
 
     #[tokio::test]

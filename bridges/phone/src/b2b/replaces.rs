@@ -70,6 +70,13 @@ impl Replaces {
         }
     }
 
+    /// The value of the header for the same wish.
+    pub fn value(&self) -> String {
+        let DialogName { call_id, local, remote } = &self.dialog;
+        let early = if self.early_only { ";early-only" } else { "" };
+        format!("{call_id};to-tag={local};from-tag={remote}{early}")
+    }
+
     /// Of an INVITE; none without the header. Two of them are malformed (RFC 3891 3).
     pub fn of_invite(request: &Request) -> Result<Option<Replaces>, Malformed> {
         let mut values = request.headers.get_all("Replaces");

@@ -17,6 +17,7 @@ use super::relay::{End as MediaEnd, Relay};
 use super::replaces::DialogName;
 use super::ring::Ringing;
 use super::sdp::{self, Described, Local};
+use super::siprec::{Recording, Voice};
 use super::transfer::{self, Going, Gone, Transfer};
 use super::{Over, ended, hung_up};
 use crate::call::sdp_body;
@@ -148,6 +149,8 @@ pub(super) struct Standing<'a> {
     /// Whose description could not be told to the other phone yet, and how often that was tried.
     untold: Option<(usize, u8)>,
     infos: Arc<Semaphore>,
+    /// The copy for an outside recorder.
+    recording: Option<Recording>,
 }
 
 /// Two phones that were joined.
@@ -176,6 +179,7 @@ impl<'a> Standing<'a> {
             places,
             untold: None,
             infos: Arc::new(Semaphore::new(MOST_INFOS)),
+            recording: None,
         };
         standing.line.ringing(Vec::new());
         (0..2).for_each(|side| standing.list(side));
@@ -202,6 +206,7 @@ impl<'a> Standing<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (shutdown, ordered) = (self.shared.ctx.shutdown.clone(), self.entry.ordered());
         loop {
+            self.record();
             // Who wants to change the legs waits until no offer is under way.
             let free = self.passing.is_none() && self.transfer.is_none();
             let [a, b] = &mut self.sides;
@@ -245,6 +250,29 @@ impl<'a> Standing<'a> {
                 self.sides.iter_mut().for_each(|s| s.bye(reason));
                 return over;
             }
+        }
+    }
+
+    /// Lets an outside recorder hear the call as it is now, if the settings want it.
+    fn record(&mut self) {
+        let rules = &self.shared.config.siprec;
+        // Before the answer to our own offer nobody knows the formats.
+        if !rules.is_on() || self.sides.iter().any(|s| s.awaits_answer) {
+            return;
+        }
+        let [a, b] = &self.sides;
+        if !rules.wants([&a.party, &b.party]) {
+            self.recording = None;
+            return;
+        }
+        // Each sends with the numbers that the other one stated.
+        let voices = [(a, b), (b, a)].map(|(side, other)| {
+            let sdp = sdp::offer(&other.described, side.local, None, Direction::SendOnly);
+            Voice { party: side.party.clone(), formats: sdp.media.into_iter().next().unwrap_or_default() }
+        });
+        match &self.recording {
+            Some(recording) => recording.show(voices),
+            None => self.recording = Recording::start(&self.shared, self.entry.id(), self.relay.ear(), voices),
         }
     }
 
@@ -614,6 +642,7 @@ impl<'a> Standing<'a> {
                 sent: heard.sent,
                 jitter_ms: heard.jitter_ms,
                 mos,
+                recorded: (self.recording.is_some() || heard.copied > 0).then_some(heard.copied),
             }
         });
         let legs = legs.collect();

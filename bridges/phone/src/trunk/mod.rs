@@ -7,7 +7,7 @@
 pub(crate) mod config;
 mod driver;
 pub(crate) mod identity;
-mod numbers;
+pub(crate) mod numbers;
 mod registration;
 
 use std::collections::BTreeMap;

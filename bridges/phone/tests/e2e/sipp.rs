@@ -149,7 +149,7 @@ pub struct Sipp {
     dir: PathBuf,
 }
 
-fn run(dir: &PathBuf, name: &str, xml: &str, port: u16, gateway: u16, limit_s: u32) -> Child {
+fn run(dir: &PathBuf, name: &str, xml: &str, port: u16, gateway: u16, limit_s: u32, transport: &str) -> Child {
     std::fs::create_dir_all(dir).unwrap();
     let file = dir.join(format!("{name}.xml"));
     std::fs::write(&file, format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n{xml}")).unwrap();
@@ -158,7 +158,7 @@ fn run(dir: &PathBuf, name: &str, xml: &str, port: u16, gateway: u16, limit_s: u
         .arg(format!("127.0.0.1:{gateway}"))
         .args(["-i", "127.0.0.1", "-m", "1", "-nostdin", "-trace_err", "-trace_msg", "-recv_timeout", "15000"])
         .args(["-p", &port.to_string(), "-mp", &(port + 4).to_string(), "-timeout", &format!("{limit_s}s")])
-        .args(["-timeout_error", "-sf"])
+        .args(["-t", transport, "-timeout_error", "-sf"])
         .arg(&file)
         .current_dir(dir)
         .env("TERM", "dumb")
@@ -175,10 +175,11 @@ impl Sipp {
         let dir = std::env::temp_dir().join(format!("skybridge-sipp-{}-{port}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         let register = REGISTER.replace("USER", user).replace("PASSWORD", &format!("secret{}", &user[3..]));
-        let mut child = run(&dir, "register", &register, port, gateway, 10);
+        let mut child = run(&dir, "register", &register, port, gateway, 10, "u1");
         assert!(child.wait().unwrap().success(), "{}", logs(&dir));
         let steps: String = steps.iter().map(|s| step(*s)).collect();
-        let child = run(&dir, "call", &format!("<scenario name=\"call\">\n{steps}</scenario>\n"), port, gateway, 25);
+        let scenario = format!("<scenario name=\"call\">\n{steps}</scenario>\n");
+        let child = run(&dir, "call", &scenario, port, gateway, 25, "u1");
         let sipp = Sipp { child, dir };
         // Until its socket is there.
         for _ in 0..100 {
@@ -188,6 +189,21 @@ impl Sipp {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("{}", logs(&sipp.dir));
+    }
+
+    /// Waits for one call at this port, over `u1` (UDP) or `t1` (TCP), that must go as written.
+    pub async fn server(port: u16, gateway: u16, xml: &str, transport: &str) -> Sipp {
+        let dir = std::env::temp_dir().join(format!("skybridge-sipp-{}-{port}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let child = run(&dir, "server", xml, port, gateway, 60, transport);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Sipp { child, dir }
+    }
+
+    /// As `kill -9`.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// All steps happened.

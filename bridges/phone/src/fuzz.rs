@@ -1,0 +1,79 @@
+//! Entry points for the fuzzers: bytes of a stranger go in, nothing may panic or grow without bound.
+
+use sip::{Message, Method, NameAddr, Request, Uri};
+
+use crate::b2b::Replaces;
+use crate::trunk::identity::{Incoming, uri, user_of, wants_privacy};
+use crate::trunk::numbers::{normal, rewritten, ways};
+use crate::trunk::{NumberForm, NumberRoute, Rewrite};
+
+/// Longest that is shown of a caller's number or name, in letters.
+const SHOWN: usize = 40;
+
+/// The header Replaces by itself, in an INVITE and inside a Refer-To. What was read is written and read as the same, in each of the
+/// three.
+pub fn replaces(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for line in text.lines() {
+        if let Ok(read) = Replaces::parse(line) {
+            let value = read.value();
+            assert_eq!(Replaces::parse(&value).as_ref(), Ok(&read), "{value:?}");
+            let mut invite = Request::new(Method::Invite, Uri::sip("1", "h", None));
+            invite.headers.set("Replaces", &value);
+            assert_eq!(Replaces::of_invite(&invite), Ok(Some(read.clone())), "{value:?}");
+            invite.headers.push("Replaces", &value);
+            assert!(Replaces::of_invite(&invite).is_err(), "two are one too many");
+            let escaped: String = value.bytes().map(|b| format!("%{b:02X}")).collect();
+            let to: Option<NameAddr> = format!("<sip:8005@192.0.2.1?Replaces={escaped}>").parse().ok();
+            if let Some(to) = to.filter(|_| value.len() < 256) {
+                assert_eq!(Replaces::of_refer_to(&to), Ok(Some(read)), "{value:?}");
+            }
+        }
+        for to in [line.to_owned(), format!("<sip:8005@192.0.2.1?Replaces={line}>")] {
+            if let Ok(to) = to.parse::<NameAddr>() {
+                let _ = Replaces::of_refer_to(&to);
+            }
+        }
+    }
+}
+
+/// Who calls by a trunk: From, P-Asserted-Identity and Privacy of a whole request, or one of each from the lines of the input. Who
+/// hides stays hidden, what is shown is short and has no control characters, and a number is written in both forms as it was read.
+pub fn identity(data: &[u8]) {
+    if let Ok(Message::Request(request)) = Message::parse(data) {
+        caller(&request);
+    }
+    let text = String::from_utf8_lossy(data);
+    let mut request = Request::new(Method::Invite, Uri::sip("600", "192.0.2.1", None));
+    for (name, line) in ["From", "P-Asserted-Identity", "P-Asserted-Identity", "Privacy"].iter().zip(text.lines()) {
+        request.headers.push(name, line);
+        caller(&request);
+    }
+}
+
+fn caller(request: &Request) {
+    for trusted in [true, false] {
+        let who = Incoming::read(request, trusted);
+        if wants_privacy(&request.headers) {
+            assert_eq!(who, Incoming { number: None, name: None }, "who hides is not shown");
+        }
+        for shown in who.number.iter().chain(&who.name) {
+            assert!(shown.chars().count() <= SHOWN && !shown.chars().any(char::is_control), "{shown:?}");
+        }
+        let Some(number) = &who.number else { continue };
+        let rule = Rewrite { prefix: String::new(), strip: 2, add: "00".to_owned() };
+        let _ = rewritten(&[rule], number);
+        let routes = [
+            NumberRoute { prefix: "0".into(), strip: 1, trunks: vec!["a".into()], ..NumberRoute::default() },
+            NumberRoute { strip: 3, add: "+86".into(), trunks: vec!["b".into()], ..NumberRoute::default() },
+        ];
+        assert!(ways(&routes, number).iter().all(|w| normal(&w.number).as_ref() == Some(&w.number)));
+        if let Some(number) = normal(number) {
+            for form in [NumberForm::Sip, NumberForm::Tel] {
+                let written = uri(form, &number, "ims.example").to_string();
+                let read = written.parse::<Uri>().map(|u| user_of(&u));
+                assert_eq!(read.as_deref().ok(), Some(number.as_str()), "{written}");
+            }
+        }
+    }
+}
