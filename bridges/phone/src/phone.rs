@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// Who calls too much.
     pub watch: Watch,
     pub trunks: Trunks,
+    pub turning: crate::b2b::Turning,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -142,6 +143,7 @@ impl Phone {
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
+            turning: crate::b2b::Turning::new(&config),
             ctx,
             config,
             metrics,

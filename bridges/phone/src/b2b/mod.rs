@@ -1,7 +1,8 @@
 //! Phone to phone: a back-to-back user agent (RFC 3261 6). Each phone talks to us alone, in a dialog of its own; between the
 //! two dialogs pass only numbers, names, filtered SDP and sound.
 //!
-//! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
+//! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media. `turn`: codecs
+//!   and keys that only one of the two knows.
 //! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
 //! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
 
@@ -15,6 +16,7 @@ pub(crate) mod ring;
 mod sdp;
 mod standing;
 mod transfer;
+mod turn;
 mod voice;
 mod waiting;
 
@@ -43,6 +45,7 @@ use crate::trunk::identity::wants_privacy;
 pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
+pub(crate) use turn::Turning;
 pub use voice::Language;
 
 /// Forwards that one call follows; more is a loop.
@@ -148,7 +151,7 @@ fn code_for(fault: &Fault) -> u16 {
         "unknown_number" => 404,
         "busy" | "call_limit" => 486,
         "declined" => 603,
-        "no_codec" => 488,
+        "no_codec" | "transcode_limit" => 488,
         "no_media_port" | "shutting_down" | "trunk_down" | "trunk_full" => 503,
         "toll_denied" => 403,
         // Not registered, no answer, unreachable: it may be there later.
@@ -182,11 +185,11 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
         return failed(&call, place, Reason::NoMediaPort.fault(), 503, None);
     };
-    let relay = Relay::start([near, far], shared.metrics.clone());
+    let relay = Relay::start([near, far], shared.metrics.clone(), shared.turning.clone());
     if let Some(offered) = &offered {
         relay.expect(0, MediaEnd::of(offered)).await;
     }
-    let near = Local { address: media_address(shared, &target), port: relay.port(0) };
+    let near = Local { address: media_address(shared, &target), port: relay.port(0), turns: shared.turning.transcode };
     let (line, mut orders) = shared.board.open(entry.id());
     let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok()).unwrap_or(70);
     let mut calling = Calling {
@@ -215,7 +218,8 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             // Said by the phone that was called, or by its absence.
             let by = if matches!(fault.code, "busy" | "declined") { CallEndedBy::Callee } else { CallEndedBy::Gateway };
             drop(place);
-            refuse(&call, &request, &fault, code_for(&fault), None);
+            let warning = (fault.code == Reason::TranscodeLimit.code()).then_some(sdp::NO_PLACE);
+            refuse(&call, &request, &fault, code_for(&fault), warning);
             return Over::fault(by, &fault);
         }
         Err(Gone::Media(refusal)) => {
@@ -228,6 +232,10 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     }
     let callee = far_side.party.clone();
     let described = far_side.described.clone();
+    if offered.as_ref().is_some_and(|o| sdp::turned(o, &described)) && !relay.decodes() {
+        far_side.call.bye();
+        return failed(&call, place, Reason::TranscodeLimit.fault(), 488, Some(sdp::NO_PLACE));
+    }
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
     let (body, near_described) = match &offered {
         Some(offered) => match sdp::answer(offered, &described, near, described.direction) {
@@ -356,7 +364,11 @@ impl Calling<'_> {
         let Some(mut place) = to.place(self.shared) else {
             return refused(Reason::Busy.fault());
         };
-        let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
+        let local = Local {
+            address: media_address(self.shared, &first.target),
+            port: self.relay.port(1),
+            turns: self.shared.turning.offers(),
+        };
         let mut origin = media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let own;
         let from = match self.offered {
@@ -413,7 +425,11 @@ impl Calling<'_> {
                     }
                     self.progress(call, branch, code, &response, &security).await;
                 }
-                Ringing::Failed(why) => {
+                Ringing::Failed(mut why) => {
+                    if why.fault.code == Reason::NoCodec.code() && self.shared.turning.transcode && !local.turns {
+                        // It was offered the caller's codecs only.
+                        why.fault = Reason::TranscodeLimit.fault();
+                    }
                     // The books name the trunk of a call that it did not carry, too.
                     let tried = why.trunk.as_ref().map(|trunk| CallLeg::unheard(&callee.number, trunk));
                     self.entry.update(|c| c.legs.extend(tried));
@@ -503,7 +519,7 @@ impl Drop for Rings<'_> {
 /// Somebody else answers the call that rings; none when it cannot be, and that one was told.
 fn picked_up(shared: &Shared, near: Option<&Described>, port: u16, newcomer: Newcomer) -> Option<Answered> {
     let Newcomer { call, flow, request, who, offered, timer, place } = newcomer;
-    let local = Local { address: media_address(shared, &Target::Flow(flow.id)), port };
+    let local = Local { address: media_address(shared, &Target::Flow(flow.id)), port, turns: shared.turning.transcode };
     let own;
     let near = match near {
         Some(near) => near,

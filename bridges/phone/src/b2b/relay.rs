@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::g711;
+use media_core::rtcp::Rtcp;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::{Batch, BatchSender, RtpPair};
 use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::sdp::Described;
+use super::turn::{Said, Slot, Sound, Turner, Turning};
 use crate::metrics::Metrics;
 use crate::reception::Reception;
 
@@ -72,6 +74,7 @@ pub(crate) struct End {
     place: Place,
     /// How its leg is protected.
     agreed: Agreed,
+    sound: Sound,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +99,8 @@ impl End {
             hears: described.direction.receives(),
             mux: described.mux,
         };
-        End { place, agreed: described.agreed.clone() }
+        let sound = Sound { maps: described.maps.clone(), ptime: described.ptime, answer: described.answer };
+        End { place, agreed: described.agreed.clone(), sound }
     }
 }
 
@@ -131,14 +135,21 @@ enum Order {
     Play(usize, Option<Play>),
     /// Whether a source other than the described one may be learned from now on.
     Describe(usize, Box<End>, bool),
+    /// This phone pressed a key, by INFO.
+    Press(usize, char, Duration),
 }
+
+/// Keys that a phone can only be told by INFO: who pressed it, and how long.
+type Keys = mpsc::Sender<(usize, char, Duration)>;
 
 /// The handle to the task. Dropping it ends the relay.
 pub(crate) struct Relay {
     orders: mpsc::Sender<Order>,
     heard: watch::Receiver<[Heard; 2]>,
+    keys: mpsc::Receiver<(usize, char, Duration)>,
     task: JoinHandle<()>,
     ports: [u16; 2],
+    slot: Slot,
 }
 
 impl Drop for Relay {
@@ -148,16 +159,19 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    pub fn start(pairs: [RtpPair; 2], metrics: Option<Metrics>) -> Relay {
+    pub fn start(pairs: [RtpPair; 2], metrics: Option<Metrics>, turning: Turning) -> Relay {
         let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
         let (orders, queue) = mpsc::channel(16);
         let now = Instant::now();
         let nothing =
             Heard { packets: 0, lost: 0, jitter_ms: 0.0, payload_type: None, at: now, sent: 0, failure: None };
         let (tell, heard) = watch::channel([nothing; 2]);
-        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics };
+        let (pressed, keys) = mpsc::channel(16);
+        let slot = Slot::new(&turning);
+        let turns = Turns { turning, slot: slot.clone(), keys: pressed };
+        let work = Work { legs: pairs.map(|pair| Leg::new(pair, now)), voices: [None, None], metrics, turns };
         let task = tokio::spawn(work.run(queue, tell));
-        Relay { orders, heard, task, ports }
+        Relay { orders, heard, keys, task, ports, slot }
     }
 
     /// Our RTP port towards this phone.
@@ -176,6 +190,24 @@ impl Relay {
         let _ = self.orders.send(Order::Describe(side, Box::new(end), false)).await;
     }
 
+    /// A key that this phone pressed by INFO goes to the other one as telephone event.
+    pub async fn press(&self, side: usize, key: char, held: Duration) {
+        let _ = self.orders.send(Order::Press(side, key, held)).await;
+    }
+
+    /// The next key that a phone can only be told by INFO: who pressed it, which, and how long. Cancel safe.
+    pub async fn key(&mut self) -> (usize, char, Duration) {
+        match self.keys.recv().await {
+            Some(key) => key,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A place among the calls whose sound is decoded; false when there is none.
+    pub fn decodes(&self) -> bool {
+        self.slot.hold()
+    }
+
     /// Lets a phone hear something of ours; none ends it.
     pub async fn play(&self, side: usize, play: Option<Play>) {
         let _ = self.orders.send(Order::Play(side, play)).await;
@@ -189,6 +221,9 @@ impl Relay {
 struct Leg {
     pair: RtpPair,
     end: Option<Place>,
+    sound: Option<Sound>,
+    /// Turns what comes from this phone, where the other one does not understand it as it is.
+    turner: Option<Box<Turner>>,
     channel: Channel,
     /// A sender whose numbers began anew under the same SSRC, and the SSRC that it has on this protected leg since then: no
     /// key stream is used twice.
@@ -213,6 +248,8 @@ impl Leg {
         Leg {
             pair,
             end: None,
+            sound: None,
+            turner: None,
             channel: Channel::default(),
             renamed: None,
             stale: 0,
@@ -230,6 +267,7 @@ impl Leg {
 
     fn describe(&mut self, end: End, learns: bool, now: Instant) {
         self.channel.agree(&end.agreed, end.place.rtp, now);
+        self.sound = Some(end.sound);
         let end = end.place;
         // A phone that only changes its direction keeps the address that was learned.
         if self.end.is_none_or(|old| old.rtp != end.rtp) {
@@ -401,6 +439,36 @@ struct Work {
     legs: [Leg; 2],
     voices: [Option<Voice>; 2],
     metrics: Option<Metrics>,
+    turns: Turns,
+}
+
+/// What the call needs where sound or keys are turned.
+struct Turns {
+    turning: Turning,
+    slot: Slot,
+    keys: Keys,
+}
+
+impl Turns {
+    /// Both phones are described: what has to be turned between them.
+    fn plan(&self, legs: &mut [Leg; 2]) {
+        let [a, b] = legs;
+        let (Some(of_a), Some(of_b)) = (&a.sound, &b.sound) else { return };
+        a.turner = Turner::plan(of_a, of_b, &self.turning, &self.slot, a.turner.take());
+        b.turner = Turner::plan(of_b, of_a, &self.turning, &self.slot, b.turner.take());
+        if ![&a.turner, &b.turner].into_iter().flatten().any(|t| t.must()) {
+            self.slot.release();
+        }
+    }
+
+    /// Tells the keys that can only go by INFO.
+    fn tell(&self, legs: &mut [Leg; 2]) {
+        for (side, leg) in legs.iter_mut().enumerate() {
+            for (key, held) in leg.turner.iter_mut().flat_map(|t| t.keys()) {
+                let _ = self.keys.try_send((side, key, held));
+            }
+        }
+    }
 }
 
 impl Work {
@@ -417,12 +485,19 @@ impl Work {
                             leg.describe(*end, learns, Instant::now());
                             leg.transmit();
                         }
+                        self.turns.plan(&mut self.legs);
                         let _ = tell.send(self.heard());
                         Ok(())
                     }
                     Some(Order::Play(side, play)) => {
                         if let Some(voice) = self.voices.get_mut(side) {
                             *voice = play.map(Voice::new);
+                        }
+                        Ok(())
+                    }
+                    Some(Order::Press(side, key, held)) => {
+                        if let Some(turner) = self.legs.get_mut(side).and_then(|leg| leg.turner.as_mut()) {
+                            turner.press(key, held, Instant::now());
                         }
                         Ok(())
                     }
@@ -486,6 +561,14 @@ impl Work {
 
     /// Passes on what lies at a phone's RTP port.
     fn pump(&mut self, side: usize) -> io::Result<()> {
+        let done = self.pump_batches(side);
+        if self.legs.iter().any(|leg| leg.turner.is_some()) {
+            self.turns.tell(&mut self.legs);
+        }
+        done
+    }
+
+    fn pump_batches(&mut self, side: usize) -> io::Result<()> {
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { batch, sender, reports, plain, .. } = scratch;
             let [a, b] = &mut self.legs;
@@ -586,7 +669,8 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
     let own = from.end.map_or(0, |e| e.numbers);
     let is = |set: u128| set >> number & 1 == 1;
     let law = number == 0 || number == 8;
-    if !(is(known) || is(own) || law || number == COMFORT_NOISE) || !from.accepts(source, packet.ssrc, now) {
+    let turns = || from.turner.as_ref().is_some_and(|t| t.knows(number));
+    if !(is(known) || is(own) || law || number == COMFORT_NOISE || turns()) || !from.accepts(source, packet.ssrc, now) {
         return false;
     }
     from.heard = now;
@@ -599,7 +683,9 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
     from.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, clock, voice, now);
     let Some(end) = to.end.filter(|e| e.hears) else { return true };
     let Some(target) = to.rtp_to() else { return true };
-    if is(end.numbers) {
+    if from.turner.is_some() {
+        turned(from, to, &packet, data, target, now, sender);
+    } else if is(end.numbers) {
         to.emit(sender, target, data, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
         let Some(table) = LAWS.get(usize::from(number == 8)) else { return true };
@@ -615,6 +701,79 @@ fn pass(from: &mut Leg, to: &mut Leg, data: &[u8], source: SocketAddr, now: Inst
         });
     }
     true
+}
+
+/// One RTP packet of a phone whose sound or keys the other one may not understand as they are.
+fn turned(
+    from: &mut Leg,
+    to: &mut Leg,
+    packet: &RtpPacket<'_>,
+    data: &[u8],
+    target: SocketAddr,
+    now: Instant,
+    sender: &mut BatchSender,
+) {
+    let Some(turner) = &mut from.turner else { return };
+    match turner.hear(packet, now) {
+        Said::Nothing => {}
+        Said::Made => turner.made().for_each(|made| to.emit(sender, target, &made, |_| {})),
+        Said::Pass { number, sequence, law } => {
+            let until = data.len() - usize::from(packet.padding);
+            let start = until - packet.payload.len();
+            to.emit(sender, target, data, |out| {
+                if let Some(table) = law.and_then(|law| LAWS.get(law)) {
+                    for byte in out.get_mut(start..until).unwrap_or_default() {
+                        *byte = table[usize::from(*byte)];
+                    }
+                }
+                if let Some([_, kind, high, low]) = out.first_chunk_mut::<4>() {
+                    *kind = *kind & 0x80 | number;
+                    [*high, *low] = sequence.to_be_bytes();
+                }
+            });
+        }
+    }
+    if turner.report_due(now) {
+        let report = turner.report(to.reception.block(now), now);
+        send_report(to, report);
+    }
+    // Who only sends is told what comes of it, too.
+    if let Some(back) = &mut to.turner
+        && back.report_due(now)
+    {
+        let report = back.report(from.reception.block(now), now);
+        send_report(from, report);
+    }
+}
+
+/// Sends a report of our own to a phone.
+fn send_report(leg: &mut Leg, mut report: Vec<u8>) {
+    let (Some(target), Some(end)) = (leg.rtcp_to(), leg.end) else { return };
+    if leg.channel.protect(&mut report, 0).is_ok() {
+        let socket = if end.mux { leg.pair.rtp.socket() } else { &leg.pair.rtcp };
+        let _ = socket.try_send_to(&report, target);
+    }
+}
+
+/// What goes on of a report where our sound stands in for a phone's: what the phone says of its own stream if that passes as it is, with
+/// what we received of the other one. None: nothing goes on, we report ourselves.
+fn own_report(from: &mut Leg, to: &mut Leg, data: &[u8], now: Instant) -> Option<Vec<u8>> {
+    let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
+    for packet in &packets {
+        if let Rtcp::SenderReport { ntp, .. } = packet {
+            from.reception.sender_report(*ntp, now);
+        }
+    }
+    if from.turner.as_ref().is_some_and(|t| t.active()) {
+        return None;
+    }
+    packets.retain(|p| !matches!(p, Rtcp::Other { .. }));
+    for packet in &mut packets {
+        if let Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } = packet {
+            *reports = to.reception.block(now).into_iter().collect();
+        }
+    }
+    Some(Rtcp::write_compound(&packets)).filter(|out| !out.is_empty())
 }
 
 /// One RTCP packet of a phone: passed on as it is, since SSRCs, sequence numbers and counts are the same on both legs.
@@ -633,6 +792,12 @@ fn pass_control(
     from.rtcp_source = Some(source);
     from.heard = now;
     let Some(target) = to.rtcp_to() else { return false };
+    if [&from.turner, &to.turner].into_iter().flatten().any(|t| t.active()) {
+        if let Some(own) = own_report(from, to, data, now) {
+            to.emit(sender, target, &own, |_| {});
+        }
+        return true;
+    }
     to.emit(sender, target, data, |_| {});
     true
 }
@@ -645,6 +810,10 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
+
+    fn turning() -> Turning {
+        Turning::new(&crate::Config::default())
+    }
 
     fn packet(number: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
         let header =
@@ -668,7 +837,7 @@ mod tests {
     #[tokio::test]
     async fn passes_turns_laws_learns_and_refuses_strangers() {
         let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_301..=42_320, Duration::from_millis(10));
-        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None, turning());
         let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
         let (a, b, stranger) = (socket().await, socket().await, socket().await);
         let to_a = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(0));
@@ -719,7 +888,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_packets_of_a_phone_that_was_replaced_are_not_learned_from() {
         let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_341..=42_360, Duration::from_millis(10));
-        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None);
+        let relay = Relay::start([pool.udp().unwrap(), pool.udp().unwrap()], None, turning());
         let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
         let (a, old, new) = (socket().await, socket().await, socket().await);
         let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));

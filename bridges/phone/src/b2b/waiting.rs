@@ -87,8 +87,12 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     let (Ok(near), Ok(far)) = (shared.ctx.ports.udp(), shared.ctx.ports.udp()) else {
         return failed(place, Reason::NoMediaPort.fault(), 503, None);
     };
-    let relay = Relay::start([near, far], shared.metrics.clone());
-    let near = Local { address: media_address(shared, &Target::Flow(flow.id)), port: relay.port(0) };
+    let relay = Relay::start([near, far], shared.metrics.clone(), shared.turning.clone());
+    let near = Local {
+        address: media_address(shared, &Target::Flow(flow.id)),
+        port: relay.port(0),
+        turns: shared.turning.transcode,
+    };
     let Ok(body) = sdp::answer(&offered, &laws, near, Direction::SendRecv) else {
         return failed(place, Reason::NoCodec.fault(), 488, None);
     };
@@ -101,7 +105,8 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     if let Some(timer) = &timer {
         timer.answer(&mut extra);
     }
-    relay.describe(0, MediaEnd::of(&offered)).await;
+    // As he was answered: he sends nothing else.
+    relay.describe(0, MediaEnd::of(&side.described)).await;
     side.call.accept("application/sdp", sdp_body(text), extra);
     entry.ringing();
     let began = Instant::now();
@@ -257,7 +262,11 @@ impl Waiting<'_> {
         let targets: Vec<_> =
             parties.iter().map(|party| self.shared.accounts.reaches(&self.shared.ctx.sip, &party.number)).collect();
         let first = targets.iter().flatten().next()?;
-        let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
+        let local = Local {
+            address: media_address(self.shared, &first.target),
+            port: self.relay.port(1),
+            turns: self.shared.turning.offers(),
+        };
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let mut sent = sdp::offer(&self.side.described, local, None, Direction::SendRecv);
         origin.stamp(&mut sent, "skybridge", local.address);
@@ -308,6 +317,11 @@ impl Waiting<'_> {
             side.call.bye();
             return Over::fault(CallEndedBy::Gateway, &Reason::Limit.fault());
         };
+        if sdp::turned(&side.described, &described) && !relay.decodes() {
+            call.bye();
+            side.call.bye();
+            return Over::fault(CallEndedBy::Gateway, &Reason::TranscodeLimit.fault());
+        }
         relay.play(0, None).await;
         relay.describe(1, MediaEnd::of(&described)).await;
         let now = Instant::now();

@@ -19,4 +19,5 @@ mod secure;
 mod signal;
 mod signalling;
 mod sipp;
+mod turning;
 mod video;
