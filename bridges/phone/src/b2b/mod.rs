@@ -24,14 +24,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallLeg, CallParty, Fault, Text};
-use sip::{Call, CallEvent, EndReason, Flow, Headers, Request, Response, Target};
+use media_core::sdp::{OriginVersion, Sdp};
+use sip::{Call, CallEvent, EndReason, Flow, Headers, Method, Request, Response, Target};
 use tokio::sync::mpsc;
 use tokio::time::Instant as TokioInstant;
 
 use self::board::{Line, Newcomer, Order};
 use self::relay::{End as MediaEnd, Relay};
 use self::replaces::DialogName;
-use self::ring::{Fork, Refused, Ring, Ringing};
+use self::ring::{Fork, Refused, Ring, Ringing, Updated};
 use self::sdp::{Described, Local};
 use self::standing::{Pair, Side, Standing, newcome};
 use crate::call::{media_address, sdp_body};
@@ -45,6 +46,7 @@ use crate::trunk::identity::wants_privacy;
 pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
+pub(crate) use sdp::NO_FAX;
 pub(crate) use turn::Turning;
 pub use voice::Language;
 
@@ -202,15 +204,20 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         relay: &relay,
         near,
         hops: hops.saturating_sub(1).min(70),
-        near_origin: media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
+        near_origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
         near_security: offered.as_ref().and_then(|o| o.security.as_deref().cloned()).unwrap_or(security),
         early: None,
+        updated: None,
         told: 0,
         line: &line,
         orders: &mut orders,
     };
     let found = calling.find(&mut call, to).await;
     let (near_origin, mut near_security) = (calling.near_origin, calling.near_security);
+    // Its first description, or the newer one of an UPDATE.
+    let updated = calling.updated.is_some();
+    let newer = calling.updated;
+    let offered = newer.or(offered);
     let answered = match found {
         Ok(answered) => answered,
         Err(Gone::Cancelled(over)) => return over,
@@ -269,7 +276,11 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     entry.update(|c| c.callee = callee.clone());
     entry.answered();
     let pair = Pair { sides: [near_side, far_side], places: [place, far_place], relay, line, orders };
-    Standing::new(shared.clone(), pair, entry).run().await
+    let mut standing = Standing::new(shared.clone(), pair, entry);
+    if updated {
+        standing.tell_first(0);
+    }
+    standing.run().await
 }
 
 fn allows_update(headers: &Headers) -> bool {
@@ -279,6 +290,15 @@ fn allows_update(headers: &Headers) -> bool {
 struct Answered {
     side: Side,
     place: Place,
+}
+
+/// Sound before the answer.
+struct Early {
+    branch: usize,
+    /// What the caller was told.
+    text: String,
+    /// What the phone described last.
+    described: Described,
 }
 
 /// Why nobody answers.
@@ -302,11 +322,13 @@ struct Calling<'a> {
     near: Local,
     hops: u32,
     /// The `o=` of our side towards the caller, from the first description on.
-    near_origin: media_core::sdp::OriginVersion,
+    near_origin: OriginVersion,
     /// How the caller's sound is protected.
     near_security: Security,
     /// The contact whose early media the caller hears.
-    early: Option<(usize, String)>,
+    early: Option<Early>,
+    /// What the caller described by an UPDATE since.
+    updated: Option<Described>,
     /// The provisional codes that the caller was told, as a set: 180 is bit 0.
     told: u8,
     line: &'a Line,
@@ -369,7 +391,7 @@ impl Calling<'_> {
             port: self.relay.port(1),
             turns: self.shared.turning.offers(),
         };
-        let mut origin = media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
+        let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let own;
         let from = match self.offered {
             Some(offered) => offered,
@@ -392,7 +414,8 @@ impl Calling<'_> {
                 event = fork.next() => event,
                 event = call.next() => match event {
                     Some(CallEvent::Request { tx, request }) => {
-                        call.respond(tx, ring::early(&request));
+                        let response = self.before_answer(&request).await;
+                        call.respond(tx, response);
                         continue;
                     }
                     Some(CallEvent::Ended(reason)) => return Err(Gone::Cancelled(caller_gone(&reason))),
@@ -425,6 +448,11 @@ impl Calling<'_> {
                     }
                     self.progress(call, branch, code, &response, &security).await;
                 }
+                Ringing::Updated(offer) => {
+                    if let Some(body) = self.updated_early(*offer, local, &mut origin).await {
+                        sent = body;
+                    }
+                }
                 Ringing::Failed(mut why) => {
                     if why.fault.code == Reason::NoCodec.code() && self.shared.turning.transcode && !local.turns {
                         // It was offered the caller's codecs only.
@@ -435,10 +463,16 @@ impl Calling<'_> {
                     self.entry.update(|c| c.legs.extend(tried));
                     return Ok(Err(why));
                 }
-                Ringing::Answered { call, response, mut security, line, address, .. } => {
+                Ringing::Answered { branch, call, response, mut security, line, address } => {
                     place.hold(line);
                     let local = Local { address, ..local };
-                    let described = match Described::answered(&response.body, &security) {
+                    // Who has answered the offer reliably before need not say it again (RFC 3261 13.2.1).
+                    let early = self.early.take_if(|e| e.branch == branch && response.body.is_empty());
+                    let described = match early {
+                        Some(early) => Ok(early.described),
+                        None => Described::answered(&response.body, &security),
+                    };
+                    let described = match described {
                         Ok(described) => described,
                         Err(refusal) => {
                             call.bye();
@@ -460,6 +494,69 @@ impl Calling<'_> {
         }
     }
 
+    /// A request of the caller before anybody has answered.
+    async fn before_answer(&mut self, request: &Request) -> Response {
+        if request.method != Method::Update || request.body.is_empty() {
+            return ring::early(request);
+        }
+        // RFC 3311 5.2: his first offer has its answer only once that was told reliably (RFC 3262 5).
+        let supports = |name| self.request.headers.tokens(name).any(|t| t.eq_ignore_ascii_case("100rel"));
+        let reliably = supports("Supported") || supports("Require");
+        let Some(early) = self.early.as_ref().filter(|_| reliably) else {
+            return request.respond(500).with("Retry-After", rand::random_range(0..=10).to_string());
+        };
+        let offer = match Described::offered(&request.body, &self.near_security) {
+            Ok(offer) => offer,
+            Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
+        };
+        let direction = early.described.direction;
+        let mut body = match sdp::answer(&offer, &early.described, self.near, direction) {
+            Ok(body) => body,
+            Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
+        };
+        if let Some(security) = offer.security.as_deref() {
+            self.near_security = security.clone();
+        }
+        self.near_security.dress(&mut body);
+        self.near_origin.stamp(&mut body, "skybridge", self.near.address);
+        self.relay.describe(0, MediaEnd::of(&offer)).await;
+        self.updated = Some(offer);
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", sdp_body(body.to_string()));
+        response
+    }
+
+    /// An offer of a phone that has answered ours reliably, but not the call yet.
+    async fn updated_early(&mut self, offer: Updated, local: Local, origin: &mut OriginVersion) -> Option<Sdp> {
+        let Updated { branch, handle, tx, request, security } = offer;
+        let heard = self.early.as_ref().is_some_and(|early| early.branch == branch);
+        let Some(caller) = self.updated.as_ref().or(self.offered).filter(|_| heard) else {
+            handle.respond(tx, request.respond(491));
+            return None;
+        };
+        let read = Described::offered(&request.body, &security);
+        let made = read.and_then(|new| Ok((sdp::answer(&new, caller, local, caller.direction)?, new)));
+        let (mut body, new) = match made {
+            Ok(made) => made,
+            Err(refusal) => {
+                handle.respond(tx, request.respond(488).with("Warning", refusal.warning()));
+                return None;
+            }
+        };
+        if let Some(security) = new.security.as_deref() {
+            security.clone().dress(&mut body);
+        }
+        origin.stamp(&mut body, "skybridge", local.address);
+        self.relay.describe(1, MediaEnd::of(&new)).await;
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", sdp_body(body.to_string()));
+        handle.respond(tx, response);
+        if let Some(early) = &mut self.early {
+            early.described = new;
+        }
+        Some(body)
+    }
+
     /// Tells the caller that it rings; sound before the answer (183, or 180 with SDP) comes from one contact only.
     async fn progress(&mut self, call: &Call, branch: usize, code: u16, response: &Response, security: &Security) {
         if code != 183 {
@@ -467,12 +564,12 @@ impl Calling<'_> {
         }
         if let Some(offered) = self.offered
             && !response.body.is_empty()
-            && self.early.as_ref().is_none_or(|(b, _)| *b == branch)
+            && self.early.as_ref().is_none_or(|early| early.branch == branch)
             && let Ok(described) = Described::answered(&response.body, security)
             && let Ok(mut body) = sdp::answer(offered, &described, self.near, described.direction)
         {
             let text = match &self.early {
-                Some((_, text)) => text.clone(),
+                Some(early) => early.text.clone(),
                 None => {
                     // A copy: the 200 says the same again.
                     self.near_security.clone().dress(&mut body);
@@ -481,7 +578,7 @@ impl Calling<'_> {
                 }
             };
             self.relay.describe(1, MediaEnd::of(&described)).await;
-            self.early = Some((branch, text.clone()));
+            self.early = Some(Early { branch, text: text.clone(), described });
             self.told |= 1;
             // It knows now where to send.
             self.relay.describe(0, MediaEnd::of(offered)).await;

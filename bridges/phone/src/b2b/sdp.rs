@@ -43,7 +43,7 @@ impl Refusal {
     pub fn warning(self) -> &'static str {
         match self {
             Refusal::Bad => "399 skybridge \"the media description cannot be read\"",
-            Refusal::NoAudio { fax: true } => "304 skybridge \"T.38 is not carried; send the fax as G.711\"",
+            Refusal::NoAudio { fax: true } => NO_FAX,
             Refusal::NoAudio { fax: false } => "304 skybridge \"audio over RTP/AVP needed\"",
             Refusal::NoCodec => "305 skybridge \"no codec in common\"",
             Refusal::Keys(error) => error.warning(),
@@ -51,6 +51,8 @@ impl Refusal {
     }
 }
 
+/// The Warning where T.38 is asked for.
+pub(crate) const NO_FAX: &str = "304 skybridge \"T.38 is not carried; send the fax as G.711\"";
 /// The Warning where too many calls are decoded already.
 pub(crate) const NO_PLACE: &str = "399 skybridge \"no codec in common, and too many calls are transcoded at once\"";
 
@@ -389,7 +391,11 @@ mod tests {
         let u = read("m=audio 5000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n");
         assert_eq!(formats(&answer(&a, &u, local(), Direction::SendRecv).unwrap()), ["8", "101"]);
         let both = read("m=audio 5000 RTP/AVP 0 8\r\n");
-        assert_eq!(formats(&answer(&a, &both, local(), Direction::SendRecv).unwrap()), ["8"]);
+        assert_eq!(
+            formats(&answer(&a, &both, local(), Direction::SendRecv).unwrap()),
+            ["8", "101"],
+            "keys go on as INFO"
+        );
         let g729 = read("m=audio 5000 RTP/AVP 18\r\n");
         assert_eq!(answer(&a, &g729, local(), Direction::SendRecv), Err(Refusal::NoCodec));
         assert_eq!(

@@ -383,6 +383,10 @@ impl<'a> Standing<'a> {
                 }
                 self.transfer = Some(Going::Blind(transfer));
             }
+            Some(Ringing::Updated(u)) => {
+                u.handle.respond(u.tx, u.request.respond(491));
+                self.transfer = Some(Going::Blind(transfer));
+            }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
             Some(Ringing::Answered { call, response, mut security, line, address, .. }) => {

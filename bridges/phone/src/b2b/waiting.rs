@@ -194,6 +194,7 @@ impl Waiting<'_> {
                     calling = None;
                     self.waits.unserved();
                 }
+                Some(Ringing::Updated(u)) => u.handle.respond(u.tx, u.request.respond(491)),
                 Some(Ringing::Progress { .. }) => {}
                 Some(Ringing::Answered { branch, call, response, mut security, .. }) => {
                     let Some(mut called) = calling.take() else { continue };

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use bridge_core::{CallEndedBy, CallState};
+use media_core::dtmf::{TelephoneEvent, send_sequence};
+use media_core::rtcp::Rtcp;
 use media_core::sdp::Sdp;
+use media_core::tones::{Tone, ToneDetector, sound};
+use media_core::{g711, g722};
 use sip::{CallEvent, Headers, Method};
 use skybridge_bridge_phone::Config;
 
@@ -73,4 +77,332 @@ async fn phones_without_a_common_codec_hear_each_other() {
         b.quit();
         gw.stop().await;
     }
+}
+
+fn offer(phone: &Raw, formats: &str, maps: &str, direction: &str) -> String {
+    let port = phone.rtp.local_addr().unwrap().port();
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\n\
+         {maps}a={direction}\r\n"
+    )
+}
+
+fn formats(body: &[u8]) -> Vec<String> {
+    Sdp::parse(body).unwrap().first("audio").unwrap().formats.clone()
+}
+
+const EVENTS: &str = "a=rtpmap:96 telephone-event/8000\r\n";
+const OPUS: &str = "a=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\n";
+
+/// Two registered phones of ours in a call; the answers' media addresses, and what the far one was offered.
+async fn call(
+    gw: &Gateway,
+    near: (&str, &str),
+    far: (&str, &str),
+) -> (Raw, Raw, sip::Call, sip::Call, std::net::SocketAddr, std::net::SocketAddr, Vec<String>, Vec<String>) {
+    let (a, mut b) = (Raw::start("8001", gw.port + 10, gw.port).await, Raw::start("8003", gw.port + 12, gw.port).await);
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    let mut call = a.invite("8003", &offer(&a, near.0, near.1, "sendrecv"), &[], None).await;
+    let (far_call, invite) = b.called().await;
+    far_call.accept("application/sdp", offer(&b, far.0, far.1, "sendrecv"), Headers::new());
+    let ok = answer(&mut call).await.unwrap();
+    let (offered, answered) = (formats(&invite.body), formats(&ok.body));
+    let (to_a, to_b) = (media_of(&ok), sdp_of(&invite.body));
+    pause(0.1).await;
+    (a, b, call, far_call, to_a, to_b, offered, answered)
+}
+
+/// A-law and Opus without a common codec: offer and answer, the stream without a break through loss and a pause, keys by the other
+/// number and clock, reports of ours; then a common codec, and packets pass as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turned_stream_is_whole_and_ends_when_both_know_a_codec() {
+    let gw = Gateway::start(38_400, Config::default()).await;
+    let (mut a, mut b, call, mut far, to_a, to_b, offered, answered) =
+        call(&gw, ("8 96", EVENTS), ("111 110", OPUS)).await;
+    assert_eq!(offered[..2], ["8", "96"], "the caller's own first");
+    assert!(["0", "9", "111"].iter().all(|f| offered.iter().any(|o| o == f)), "{offered:?}");
+    assert_eq!(answered, ["8", "96"]);
+    // 2 s of a tone; one packet of ten is lost.
+    let nowhere = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    for n in 0..100 {
+        every.tick().await;
+        let to = if n % 10 == 7 { nowhere } else { to_a };
+        a.talk(to, 440.0).await;
+    }
+    let heard = b.hear(Duration::from_millis(200)).await;
+    println!("{} Opus packets of 100", heard.len());
+    assert!((96..=100).contains(&heard.len()), "{}", heard.len());
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].0, pair[0].0.wrapping_add(1), "numbers in a row");
+        assert_eq!(pair[1].1, pair[0].1.wrapping_add(960), "time in a row");
+        assert_eq!(pair[1].2, 111);
+    }
+    let track = media_core::TrackInfo::audio(media_core::Codec::Opus, 48_000, 1);
+    let mut decoder = media_hub::audio::Decoder::new(&track).unwrap();
+    let mut sound = Vec::new();
+    heard.iter().for_each(|p| decoder.decode(&p.3, &mut sound).unwrap());
+    let (l, pure, _) = judge(&sound, 48_000.0, 440.0);
+    let quietest = sound[24_000..80_000].chunks(960).map(|c| level_at(c, 440.0, 48_000.0)).fold(1.0, f32::min);
+    println!("440 Hz at {l:.3}, {:.1} % of all, at the least {quietest:.3}", pure * 100.0);
+    assert!(l > 0.2 && pure > 0.9 && quietest > 0.1, "lost packets are concealed");
+    // A pause of half a second, then a key.
+    let before = heard.last().unwrap().1;
+    pause(0.5).await;
+    for _ in 0..25 {
+        a.talk(nowhere, 440.0).await;
+    }
+    a.talk(to_a, 440.0).await;
+    let after = b.hear(Duration::from_millis(100)).await;
+    // What is lost that long is no more concealed.
+    let step = after[0].1.wrapping_sub(before) as i32 / 48;
+    println!("after the pause the stamp is {step} ms later, {} packets", after.len());
+    assert!((480..=760).contains(&step), "{step}");
+    let mut stamp = 500_000;
+    for (n, p) in send_sequence('7', stamp, 8000, Duration::from_millis(100)).unwrap().iter().enumerate() {
+        a.packet(to_a, 96, p.marker && n == 0, p.timestamp, &p.payload).await;
+    }
+    let keys = b.hear(Duration::from_millis(100)).await;
+    let events: Vec<TelephoneEvent> = keys.iter().map(|k| TelephoneEvent::parse(&k.3).unwrap()).collect();
+    assert!(keys.iter().all(|k| k.2 == 110 && k.1 == keys[0].1), "{keys:?}");
+    assert_eq!((events[0].event, events[0].duration), (7, 960));
+    assert!(events.last().unwrap().end && events.last().unwrap().duration == 4800, "{events:?}");
+    assert!(keys.windows(2).all(|k| k[1].0 == k[0].0.wrapping_add(1)));
+    assert_eq!(keys[0].0, after.last().unwrap().0.wrapping_add(1), "keys are in the same row");
+    // And the other way: 48 kHz to 8 kHz.
+    let silence = media_core::opus::SILENCE_20MS;
+    for n in 0..60u32 {
+        every.tick().await;
+        b.packet(to_b, 111, n == 0, n * 960, &silence).await;
+        a.talk(to_a, 440.0).await;
+    }
+    let heard = a.hear(Duration::from_millis(60)).await;
+    assert!(heard.len() >= 59 && heard.iter().all(|p| p.2 == 8 && p.3.len() == 160), "{}", heard.len());
+    stamp = 60 * 960;
+    for p in send_sequence('#', stamp, 48_000, Duration::from_millis(60)).unwrap() {
+        b.packet(to_b, 110, p.marker, p.timestamp, &p.payload).await;
+    }
+    let keys = a.hear(Duration::from_millis(100)).await;
+    let last = TelephoneEvent::parse(&keys.last().unwrap().3).unwrap();
+    assert!(keys.iter().all(|k| k.2 == 96) && (last.event, last.duration, last.end) == (11, 480, true), "{keys:?}");
+    // A common codec again: packets pass as they are.
+    let mut again = sip::Request::new(Method::Invite, sip::Uri::default());
+    again.set_body(
+        "application/sdp",
+        offer(&a, "111 8 96", &format!("{OPUS}{EVENTS}"), "sendrecv").replace("1 1 IN", "1 2 IN"),
+    );
+    let (agreed, ()) = tokio::join!(call.send(again), async {
+        let (tx, request) = request(&mut far).await;
+        assert_eq!(formats(&request.body)[0], "111");
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", offer(&b, "111 110", OPUS, "sendrecv").replace("1 1 IN", "1 2 IN"));
+        far.respond(tx, response);
+    });
+    assert_eq!(formats(&agreed.unwrap().body)[0], "111");
+    pause(0.1).await;
+    b.hear(Duration::from_millis(50)).await;
+    a.packet(to_a, 111, true, 7, &[0x78, 1, 2, 3, 4, 5, 6, 7]).await;
+    let heard = b.hear(Duration::from_millis(100)).await;
+    assert_eq!((heard[0].1, heard[0].2, heard[0].3.as_slice()), (7, 111, [0x78, 1, 2, 3, 4, 5, 6, 7].as_slice()));
+    gw.stop().await;
+}
+
+/// Reports: of a turned stream we make them ourselves, by its own clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_of_a_turned_call_are_ours() {
+    let gw = Gateway::start(38_500, Config::default()).await;
+    let (mut a, b) = (Raw::start("8001", 38_510, gw.port).await, Raw::start("8003", 38_512, gw.port).await);
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    let mut b = b;
+    let rtcp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut call = a.invite("8003", &offer(&a, "8", "", "sendrecv"), &[], None).await;
+    let (far, invite) = b.called().await;
+    let own = format!("a=rtcp:{}\r\n", rtcp.local_addr().unwrap().port());
+    far.accept("application/sdp", offer(&b, "9", &own, "sendrecv"), Headers::new());
+    let to_a = media_of(&answer(&mut call).await.unwrap());
+    let to_b = sdp_of(&invite.body);
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let mut encoder = g722::Encoder::default();
+    let mut bytes = Vec::new();
+    for n in 0..70u32 {
+        every.tick().await;
+        a.talk(to_a, 440.0).await;
+        bytes.clear();
+        encoder.encode(&[100; 320], &mut bytes);
+        b.packet(to_b, 9, n == 0, n * 160, &bytes).await;
+    }
+    let mut buffer = [0; 1500];
+    let (n, _) = tokio::time::timeout(Duration::from_secs(2), rtcp.recv_from(&mut buffer)).await.unwrap().unwrap();
+    let packets = Rtcp::parse_compound(&buffer[..n]).unwrap();
+    let heard = b.hear(Duration::from_millis(50)).await;
+    assert!(heard.iter().all(|p| p.2 == 9 && p.3.len() == 160));
+    let Rtcp::SenderReport { rtp, packets: count, octets, reports, .. } = &packets[0] else { panic!("{packets:?}") };
+    println!("{count} packets, {octets} octets, {reports:?}");
+    assert!((40..=70).contains(count) && *octets == count * 160);
+    assert!((reports[0].ssrc, reports[0].total_lost) == (77, 0), "what we had of this phone");
+    let behind = rtp.wrapping_sub(heard[0].1) as i32;
+    assert!((-160..=70 * 160).contains(&behind), "its clock is 8000: {behind}");
+    drop((call, far));
+    gw.stop().await;
+}
+
+/// More calls than may be decoded: the caller is told why, and the phone does not ring in vain; with transcoding off as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_limit_calls_are_refused_clearly() {
+    for (base, max, on, reason) in [(38_600, 0, true, "transcode_limit"), (38_700, 9, false, "no_codec")] {
+        let config = Config { max_transcoded: max, transcode: on, ..Config::default() };
+        let gw = Gateway::start(base, config).await;
+        let (a, mut b) = (Raw::start("8001", base + 10, gw.port).await, Raw::start("8003", base + 12, gw.port).await);
+        assert_eq!(a.register("secret1", 300).await.code, 200);
+        assert_eq!(b.register("secret3", 300).await.code, 200);
+        let mut call = a.invite("8003", &offer(&a, "8 96", EVENTS, "sendrecv"), &[], None).await;
+        let (far, invite) = b.called().await;
+        assert_eq!(formats(&invite.body), ["8", "96", "0"]);
+        far.reject(488, "");
+        let refused = answer(&mut call).await.unwrap_err();
+        println!("{:?} {:?}", refused.headers.get("Reason"), refused.headers.get("Warning"));
+        assert_eq!(refused.code, 488);
+        assert!(refused.headers.get("Reason").unwrap().contains(reason));
+        assert_eq!(refused.headers.get("Warning").is_some_and(|w| w.contains("transcoded")), on);
+        gw.stop().await;
+    }
+}
+
+/// Keys between a phone with telephone events and one without: as INFO one way (SIPp must get it), as events the other way, out of
+/// INFO and out of the sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_reach_a_phone_without_telephone_events() {
+    use crate::sipp::{Sipp, Step};
+    let gw = Gateway::start(38_800, Config::default()).await;
+    if !crate::sipp::missing() {
+        let mut a = Raw::start("8004", 38_814, gw.port).await;
+        assert_eq!(a.register("secret4", 300).await.code, 200);
+        let steps = [
+            Step::Invite,
+            Step::AnswerSdp("200 OK", "8"),
+            Step::Ack,
+            Step::Info("Signal=5"),
+            Step::Info("Signal=#"),
+            Step::Bye,
+            Step::Ok,
+        ];
+        let phone = Sipp::phone("8005", 38_840, gw.port, &steps);
+        let mut call = a.invite("8005", &offer(&a, "8 96", EVENTS, "sendrecv"), &[], None).await;
+        let ok = answer(&mut call).await.unwrap();
+        assert_eq!(formats(&ok.body), ["8", "96"], "it may send keys");
+        let to = media_of(&ok);
+        let mut stamp = 0;
+        for key in ['5', '#'] {
+            a.talk(to, 440.0).await;
+            for p in send_sequence(key, 90_000 + stamp, 8000, Duration::from_millis(100)).unwrap() {
+                a.packet(to, 96, p.marker, p.timestamp, &p.payload).await;
+            }
+            stamp += 4000;
+            pause(0.3).await;
+        }
+        call.bye();
+        phone.done().await;
+    }
+    let (mut a, mut b, call, mut far, to_a, to_b, offered, answered) = call(&gw, ("8 96", EVENTS), ("8", "")).await;
+    assert_eq!((offered[..2].join(" "), answered.join(" ")), ("8 96".into(), "8 96".into()));
+    // A key that the far phone refuses by INFO is heard as tones.
+    for p in send_sequence('9', 700_000, 8000, Duration::from_millis(120)).unwrap() {
+        a.packet(to_a, 96, p.marker, p.timestamp, &p.payload).await;
+    }
+    let (tx, info) = tokio::time::timeout(Duration::from_secs(2), request(&mut far)).await.unwrap();
+    assert!(String::from_utf8_lossy(&info.body).contains("Signal=9\r\nDuration=120"));
+    far.respond(tx, info.respond(415));
+    let mut linear = Vec::new();
+    b.hear(Duration::from_millis(400)).await.iter().for_each(|p| g711::decode(true, &p.3, &mut linear));
+    let mut keys = Vec::new();
+    ToneDetector::default().push(&linear, |tone| keys.push(tone));
+    assert_eq!(keys.first(), Some(&Tone::Began('9')));
+    // INFO of the far phone, while it talks: an event for the near one, in the row of its sound.
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let mut pressed = None;
+    for n in 0..40 {
+        every.tick().await;
+        b.talk(to_b, 700.0).await;
+        if n == 15 {
+            pause(0.6).await;
+            b.talk(to_b, 700.0).await;
+            let mut info = sip::Request::new(Method::Info, sip::Uri::default());
+            info.set_body("application/dtmf-relay", "Signal=3\r\nDuration=100\r\n");
+            pressed = Some(far.send(info).await.unwrap().code);
+            every.reset();
+        }
+    }
+    assert_eq!(pressed, Some(200));
+    let heard = a.hear(Duration::from_millis(60)).await;
+    assert!(heard.windows(2).all(|p| p[1].0 == p[0].0.wrapping_add(1)), "one row");
+    let events: Vec<_> = heard.iter().filter(|p| p.2 == 96).collect();
+    let last = TelephoneEvent::parse(&events.last().unwrap().3).unwrap();
+    println!("{} packets of the key, {last:?}", events.len());
+    assert_eq!((last.event, last.end, last.duration, events.len()), (3, true, 800, 7));
+    // A key in the sound of the far phone.
+    let tone = sound('4', 100);
+    let mut law = Vec::new();
+    g711::encode(true, &tone, &mut law);
+    law.resize(law.len() + 1600, 0xD5);
+    for (n, part) in law.chunks(160).enumerate() {
+        every.tick().await;
+        b.packet(to_b, 8, false, 900_000 + n as u32 * 160, part).await;
+    }
+    let heard = a.hear(Duration::from_millis(60)).await;
+    let events: Vec<_> = heard.iter().filter(|p| p.2 == 96).collect();
+    let last = TelephoneEvent::parse(&events.last().expect("the key in the sound").3).unwrap();
+    println!("in the sound: {} packets, {last:?}", events.len());
+    assert!((last.event, last.end) == (4, true) && (600..=1300).contains(&last.duration));
+    // T.38 is refused by name, and the sound goes on.
+    let mut fax = sip::Request::new(Method::Invite, sip::Uri::default());
+    fax.set_body("application/sdp", FAX.replace("1 1 IN", "1 2 IN"));
+    let refused = call.send(fax).await.unwrap();
+    assert_eq!(refused.code, 488);
+    assert!(refused.headers.get("Warning").unwrap().contains("T.38"));
+    assert!(refused.headers.get("Reason").unwrap().contains("fax_refused"));
+    a.talk(to_a, 440.0).await;
+    assert_eq!(b.hear(Duration::from_millis(100)).await.len(), 1);
+    call.bye();
+    loop {
+        if let Some(CallEvent::Ended(_)) | None = far.next().await {
+            break;
+        }
+    }
+    gw.stop().await;
+}
+
+const FAX: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=image 4000 udptl t38\r\n\
+                   a=T38FaxVersion:0\r\n";
+
+/// The PIN as tones in the sound of a phone that offers no telephone events; and a fax machine in the conference.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_in_the_sound_opens_a_conference_and_fax_is_refused_there() {
+    let gw = Gateway::start(38_900, Config { pin_digit_timeout: 1, ..Config::default() }).await;
+    let mut a = Raw::start("8001", 38_910, gw.port).await;
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    let mut call = a.invite("600", &offer(&a, "8", "", "sendrecv"), &[], None).await;
+    let media = media_of(&answer(&mut call).await.unwrap());
+    let mut law = Vec::new();
+    for key in "2468#".chars() {
+        g711::encode(true, &sound(key, 60), &mut law);
+        law.resize(law.len() + 640, 0xD5);
+    }
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    for (n, part) in law.chunks(160).enumerate() {
+        every.tick().await;
+        a.packet(media, 8, n == 0, n as u32 * 160, part).await;
+    }
+    gw.rooms.wait("Connected", 4).await;
+    let mut fax = sip::Request::new(Method::Invite, sip::Uri::default());
+    fax.set_body("application/sdp", FAX.replace("1 1 IN", "1 2 IN"));
+    let refused = call.send(fax).await.unwrap();
+    println!("{:?} {:?}", refused.headers.get("Warning"), refused.headers.get("Reason"));
+    assert_eq!(refused.code, 488);
+    assert!(refused.headers.get("Warning").unwrap().contains("T.38"));
+    assert!(refused.headers.get("Reason").unwrap().contains("fax_refused"));
+    assert!(a.hear(Duration::from_millis(300)).await.len() > 10, "the sound goes on");
+    call.bye();
+    gw.stop().await;
 }
