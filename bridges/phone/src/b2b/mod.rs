@@ -245,7 +245,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     }
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
     let (body, near_described) = match &offered {
-        Some(offered) => match sdp::answer(offered, &described, near, described.direction) {
+        Some(offered) => match sdp::answer(offered, &described, near, offered.direction.answer(described.direction)) {
             Ok(body) => (body, offered.clone()),
             Err(refusal) => {
                 far_side.call.bye();
@@ -509,7 +509,7 @@ impl Calling<'_> {
             Ok(offer) => offer,
             Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
         };
-        let direction = early.described.direction;
+        let direction = offer.direction.answer(early.described.direction);
         let mut body = match sdp::answer(&offer, &early.described, self.near, direction) {
             Ok(body) => body,
             Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
@@ -535,7 +535,8 @@ impl Calling<'_> {
             return None;
         };
         let read = Described::offered(&request.body, &security);
-        let made = read.and_then(|new| Ok((sdp::answer(&new, caller, local, caller.direction)?, new)));
+        let made =
+            read.and_then(|new| Ok((sdp::answer(&new, caller, local, new.direction.answer(caller.direction))?, new)));
         let (mut body, new) = match made {
             Ok(made) => made,
             Err(refusal) => {

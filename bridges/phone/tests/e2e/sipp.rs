@@ -31,8 +31,8 @@ pub enum Step {
     Bye,
     /// A key by INFO, and 200 to it.
     Info(&'static str),
-    /// UPDATE with SDP before the answer; it must be refused with this code.
-    Update(u16),
+    /// A piece of a scenario.
+    Xml(&'static str),
     Pause(u32),
 }
 
@@ -78,13 +78,7 @@ fn step(step: Step) -> String {
              assign_to=\"3\"/></action></recv><Reference variables=\"3\"/>\n{}",
             self::step(Step::Ok)
         ),
-        Step::Update(code) => format!(
-            "<send><![CDATA[\nUPDATE [next_url] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
-             From: <sip:8003@[local_ip]>;tag=sipp[pid]x[call_number]\nTo[last_From:]\n[last_Call-ID:]\nCSeq: 7 UPDATE\n\
-             Contact: <sip:[local_ip]:[local_port]>\nMax-Forwards: 70\nContent-Type: application/sdp\nContent-Length: [len]\n\n\
-             v=0\no=sipp 1 2 IN IP4 [local_ip]\ns=-\nc=IN IP4 [media_ip]\nt=0 0\nm=audio [media_port] RTP/AVP 8\n]]></send>\n\
-             <recv response=\"{code}\"/>\n"
-        ),
+        Step::Xml(xml) => xml.into(),
         Step::Pause(ms) => format!("<pause milliseconds=\"{ms}\"/>\n"),
     }
 }

@@ -406,3 +406,297 @@ async fn a_pin_in_the_sound_opens_a_conference_and_fax_is_refused_there() {
     call.bye();
     gw.stop().await;
 }
+
+const RECEIVE: &str = r#"<recv request="INVITE"><action>
+<ereg regexp="[0-9]+" search_in="hdr" header="CSeq:" assign_to="1"/>
+<ereg regexp="SIP.*" search_in="hdr" header="Via:" assign_to="9"/>
+<ereg regexp="sip:.*" search_in="hdr" header="From:" assign_to="4"/>
+<ereg regexp="sip:.*" search_in="hdr" header="To:" assign_to="5"/></action></recv>
+"#;
+const RELIABLE: &str = r#"<send><![CDATA[
+SIP/2.0 183 Session Progress
+[last_Via:]
+[last_From:]
+[last_To:];tag=sipp[pid]x[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port]>
+Require: 100rel
+RSeq: 5
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 8
+]]></send><recv request="PRACK"/><send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+"#;
+/// 200 to the INVITE, though other messages have come since.
+const FINAL: &str = r#"<send><![CDATA[
+SIP/2.0 200 OK
+Via: [$9]
+From: <[$4]
+To: <[$5];tag=sipp[pid]x[call_number]
+[last_Call-ID:]
+CSeq: [$1] INVITE
+Contact: <sip:[local_ip]:[local_port]>
+Content-Length: 0
+
+]]></send>
+"#;
+const FINAL_WITH_SDP: &str = r#"<send><![CDATA[
+SIP/2.0 200 OK
+Via: [$9]
+From: <[$4]
+To: <[$5];tag=sipp[pid]x[call_number]
+[last_Call-ID:]
+CSeq: [$1] INVITE
+Contact: <sip:[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 8
+]]></send>
+"#;
+const UPDATE: &str = r#"<send retrans="500"><![CDATA[
+UPDATE sip:gateway@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <[$5];tag=sipp[pid]x[call_number]
+To: <[$4]
+[last_Call-ID:]
+CSeq: 7 UPDATE
+Contact: <sip:[local_ip]:[local_port]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 2 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio 47000 RTP/AVP 8
+]]></send>
+"#;
+
+/// UPDATE with an offer before the answer (RFC 3311 5.2), both ways, told by SIPp: 491 to the called phone while our offer is open, 200
+/// once it was answered reliably; 500 with Retry-After to the caller who has no answer yet, 200 once he has.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_before_the_answer_is_answered_right() {
+    use crate::sipp::{Sipp, Step};
+    if crate::sipp::missing() {
+        return;
+    }
+    let gw = Gateway::start(39_000, Config::default()).await;
+    let mut a = Raw::start("8004", 39_014, gw.port).await;
+    assert_eq!(a.register("secret4", 300).await.code, 200);
+    let early = [
+        Step::Xml(RECEIVE),
+        Step::Answer("180 Ringing"),
+        Step::Xml(UPDATE),
+        Step::Xml("<recv response=\"491\"/>\n"),
+        Step::Xml(FINAL_WITH_SDP),
+        Step::Ack,
+        Step::Bye,
+        Step::Ok,
+    ];
+    let phone = Sipp::phone("8005", 39_040, gw.port, &early);
+    let mut call = a.invite("8005", &offer(&a, "8", "", "sendrecv"), &[], None).await;
+    answer(&mut call).await.unwrap();
+    pause(0.3).await;
+    call.bye();
+    phone.done().await;
+    // Answered reliably: the offer is taken, and sound goes to the new port. The 200 then says nothing of its own.
+    let taken = "<recv response=\"200\"><action><ereg regexp=\"m=audio [1-9][0-9]+ RTP/AVP 8\" search_in=\"body\" check_it=\"true\" \
+                 assign_to=\"6\"/></action></recv><Reference variables=\"6\"/>\n";
+    let reliable = [
+        Step::Xml(RECEIVE),
+        Step::Xml(RELIABLE),
+        Step::Xml(UPDATE),
+        Step::Xml(taken),
+        Step::Xml(FINAL),
+        Step::Ack,
+        Step::Bye,
+        Step::Ok,
+    ];
+    let moved = tokio::net::UdpSocket::bind("127.0.0.1:47000").await.unwrap();
+    let phone = Sipp::phone("8006", 39_060, gw.port, &reliable);
+    let mut call = a.invite("8006", &offer(&a, "8", "", "sendrecv"), &[], None).await;
+    let to = media_of(&answer(&mut call).await.unwrap());
+    pause(0.2).await;
+    a.talk(to, 440.0).await;
+    let mut buffer = [0; 500];
+    let heard = tokio::time::timeout(Duration::from_secs(1), moved.recv_from(&mut buffer)).await;
+    assert_eq!(heard.expect("sound at the new port").unwrap().0, 172);
+    call.bye();
+    phone.done().await;
+    // The caller.
+    let mut b = Raw::start("8003", 39_012, gw.port).await;
+    assert_eq!(b.register("secret3", 300).await.code, 200);
+    for (port, tag, middle, expected) in [
+        (
+            39_070,
+            "X-None: 1",
+            "<recv response=\"180\"><action><ereg regexp=\"tag=.*\" search_in=\"hdr\" header=\"To:\" assign_to=\"2\"/></action></recv>",
+            "<recv response=\"500\"><action><ereg regexp=\"[0-9]+\" search_in=\"hdr\" header=\"Retry-After:\" check_it=\"true\" assign_to=\"3\"/></action></recv><Reference variables=\"3\"/>",
+        ),
+        (39_080, "Supported: 100rel", CALLER_PRACK, CALLER_TAKEN),
+    ] {
+        let register = crate::sipp::REGISTER.replace("USER", "8007").replace("PASSWORD", "secret7");
+        assert!(crate::sipp::once("127.0.0.1", port, gw.port, &register, 1).await, "register");
+        let xml = CALLER.replace("TAG", tag).replace("MIDDLE", middle).replace("EXPECTED", expected);
+        let caller = tokio::spawn(async move { crate::sipp::once("127.0.0.1", port, 39_000, &xml, 1).await });
+        let (mut far, _) = b.called().await;
+        match port {
+            39_070 => far.ring(180, None),
+            _ => far.ring(183, Some(("application/sdp", offer(&b, "8", "", "sendrecv").into()))),
+        }
+        pause(0.8).await;
+        far.accept("application/sdp", offer(&b, "8", "", "sendrecv"), Headers::new());
+        let mut held = false;
+        loop {
+            match tokio::time::timeout(Duration::from_secs(8), far.next()).await.unwrap() {
+                Some(CallEvent::Request { tx, request }) => {
+                    held |= String::from_utf8_lossy(&request.body).contains("a=sendonly");
+                    let mut response = request.respond(200);
+                    response.set_body("application/sdp", offer(&b, "8", "", "recvonly").replace("1 1 IN", "1 2 IN"));
+                    far.respond(tx, response);
+                }
+                Some(CallEvent::Ended(_)) | None => break,
+                Some(_) => {}
+            }
+        }
+        assert!(caller.await.unwrap(), "the caller's scenario at {port}");
+        assert_eq!(held, port == 39_080, "the hold of an UPDATE reaches the other phone");
+    }
+    gw.stop().await;
+}
+
+const CALLER_PRACK: &str = r#"<recv response="183" rrs="true"><action>
+<ereg regexp="tag=.*" search_in="hdr" header="To:" assign_to="2"/>
+<ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" check_it="true" assign_to="8"/></action></recv>
+<send retrans="500"><![CDATA[
+PRACK sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 2 PRACK
+RAck: [$8] 1 INVITE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send><recv response="200"/>
+"#;
+const CALLER_TAKEN: &str = r#"<recv response="200"><action>
+<ereg regexp="a=recvonly" search_in="body" check_it="true" assign_to="3"/></action></recv><Reference variables="3"/>"#;
+const CALLER: &str = r#"<scenario name="caller"><send retrans="500"><![CDATA[
+INVITE sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:8007@[local_ip]:[local_port]>
+Max-Forwards: 70
+TAG
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio 47100 RTP/AVP 8
+]]></send><recv response="100" optional="true"/>
+MIDDLE
+<send retrans="500"><![CDATA[
+UPDATE sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 3 UPDATE
+Contact: <sip:8007@[local_ip]:[local_port]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 2 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio 47100 RTP/AVP 8
+a=sendonly
+]]></send>
+EXPECTED
+<recv response="200"/><send><![CDATA[
+ACK sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send><pause milliseconds="500"/><send retrans="500"><![CDATA[
+INVITE sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 4 INVITE
+Contact: <sip:8007@[local_ip]:[local_port]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 3 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=image 47102 udptl t38
+]]></send><recv response="100" optional="true"/>
+<recv response="488"><action><ereg regexp="T.38" search_in="hdr" header="Warning:" check_it="true" assign_to="7"/></action></recv>
+<Reference variables="7"/><send><![CDATA[
+ACK sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 4 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send><send retrans="500"><![CDATA[
+BYE sip:8003@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:8007@[remote_ip]>;tag=[call_number]
+To: <sip:8003@[remote_ip]>;[$2]
+Call-ID: [call_id]
+CSeq: 5 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send><recv response="200"/></scenario>"#;
