@@ -292,7 +292,7 @@ impl Turner {
         for number in 0..128u8 {
             let at = |maps: &'_ [RtpMap]| maps.iter().find(|m| m.payload_type == number).cloned();
             let shared = at(&to.maps).filter(|m| from.maps.iter().any(|o| same(o, m)));
-            let told_of = || at(&told).filter(|_| from.answer);
+            let told_of = || at(&told).filter(|m| from.answer && from.maps.iter().any(|o| same(o, m)));
             let Some(map) = shared.or_else(|| at(&from.maps)).or_else(told_of).or_else(|| at(&to.maps)) else {
                 continue;
             };
@@ -308,7 +308,8 @@ impl Turner {
         let must = !understood && target.is_some() && turning.transcode;
         let stated = |n: usize| {
             from.maps.iter().any(|m| usize::from(m.payload_type) == n)
-                || from.answer && told.iter().any(|m| usize::from(m.payload_type) == n)
+                || from.answer
+                    && told.iter().any(|m| usize::from(m.payload_type) == n && from.maps.iter().any(|o| same(o, m)))
         };
         let differs = |(n, kind): (usize, &Kind)| match kind {
             Kind::Turn(_) => stated(n),
@@ -760,6 +761,7 @@ mod tests {
     fn what_both_know_needs_no_machine() {
         let a = sound(&[LAW, KEYS], false, None);
         assert!(plan(&a, &sound(&[LAW, KEYS], true, None)).is_none());
+        assert!(plan(&sound(&[LAW, KEYS], true, None), &a).is_none(), "it was offered more, and took none of it");
         assert!(plan(&sound(&[(0, "PCMU", 8000), KEYS], true, None), &a).is_none(), "one law for the other");
         assert!(plan(&a, &sound(&[OPUS, KEYS], true, None)).unwrap().must());
         // Keys under another number, by another clock, or not at all.
