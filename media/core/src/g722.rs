@@ -56,7 +56,7 @@ impl Band {
 
     /// LOGSCL and SCALEL, or LOGSCH and SCALEH.
     fn scale(&mut self, step: i32, most: i32, shift: i32) {
-        self.nb = ((self.nb * 127 >> 7) + step).clamp(0, most);
+        self.nb = (((self.nb * 127) >> 7) + step).clamp(0, most);
         let table = ILB[(self.nb >> 6 & 31) as usize];
         let shift = shift - (self.nb >> 11);
         self.det = if shift < 0 { table << -shift } else { table >> shift } << 2;
@@ -80,17 +80,17 @@ impl Band {
         let wd = saturate(self.a[1] << 2);
         let mut a2 = if same(self.p[0], self.p[1]) { (-wd).min(32_767) } else { wd } >> 7;
         a2 += if same(self.p[0], self.p[2]) { 128 } else { -128 };
-        a2 += self.a[2] * 32_512 >> 15;
+        a2 += (self.a[2] * 32_512) >> 15;
         let a2 = a2.clamp(-12_288, 12_288);
         // UPPOL1
         let step = if same(self.p[0], self.p[1]) { 192 } else { -192 };
         let bound = saturate(15_360 - a2);
-        let a1 = saturate(step + (self.a[1] * 32_640 >> 15)).clamp(-bound, bound);
+        let a1 = saturate(step + ((self.a[1] * 32_640) >> 15)).clamp(-bound, bound);
         // UPZERO
         let step = if d == 0 { 0 } else { 128 };
         for i in 1..7 {
             let step = if same(self.d[i], d) { step } else { -step };
-            self.b[i] = saturate(step + (self.b[i] * 32_640 >> 15));
+            self.b[i] = saturate(step + ((self.b[i] * 32_640) >> 15));
         }
         // DELAYA
         self.d.copy_within(0..6, 1);
@@ -98,9 +98,9 @@ impl Band {
         self.p.copy_within(0..2, 1);
         (self.a[1], self.a[2]) = (a1, a2);
         // FILTEP and FILTEZ
-        let pole = |i: usize| self.a[i] * saturate(2 * self.r[i]) >> 15;
+        let pole = |i: usize| (self.a[i] * saturate(2 * self.r[i])) >> 15;
         let sp = saturate(pole(1) + pole(2));
-        self.sz = saturate((1..7).map(|i| self.b[i] * saturate(2 * self.d[i]) >> 15).sum());
+        self.sz = saturate((1..7).map(|i| (self.b[i] * saturate(2 * self.d[i])) >> 15).sum());
         self.s = saturate(sp + self.sz);
     }
 }
@@ -145,23 +145,23 @@ impl Encoder {
         shift(&mut self.x, pair.map(i32::from));
         let (odd, even) = filter(&self.x);
         let magnitude = |x: i32| if x >= 0 { x } else { !x };
-        let el = saturate((even + odd >> 14) - self.low.s);
+        let el = saturate(((even + odd) >> 14) - self.low.s);
         let size = magnitude(el);
-        let at = (1..30).find(|i| size < Q6[*i] * self.low.det >> 12).unwrap_or(30);
+        let at = (1..30).find(|i| size < (Q6[*i] * self.low.det) >> 12).unwrap_or(30);
         let low = if el < 0 { ILN[at] } else { ILP[at] };
         let code = usize::from(low >> 2);
-        let d = self.low.det * QM4[code] >> 15;
+        let d = (self.low.det * QM4[code]) >> 15;
         self.low.low(code);
         self.low.adapt(d);
-        let eh = saturate((even - odd >> 14) - self.high.s);
-        let large = magnitude(eh) >= 564 * self.high.det >> 12;
+        let eh = saturate(((even - odd) >> 14) - self.high.s);
+        let large = magnitude(eh) >= (564 * self.high.det) >> 12;
         let high: u8 = match (eh < 0, large) {
             (true, false) => 1,
             (true, true) => 0,
             (false, false) => 3,
             (false, true) => 2,
         };
-        let d = self.high.det * QM2[usize::from(high)] >> 15;
+        let d = (self.high.det * QM2[usize::from(high)]) >> 15;
         self.high.high(usize::from(high));
         self.high.adapt(d);
         high << 6 | low
@@ -193,11 +193,11 @@ impl Decoder {
     fn byte(&mut self, byte: u8) -> [i16; 2] {
         let (low, high) = (usize::from(byte & 0x3F), usize::from(byte >> 6));
         let bound = |x: i32| x.clamp(-16_384, 16_383);
-        let rlow = bound(self.low.s + (self.low.det * QM6[low] >> 15));
-        let d = self.low.det * QM4[low >> 2] >> 15;
+        let rlow = bound(self.low.s + ((self.low.det * QM6[low]) >> 15));
+        let d = (self.low.det * QM4[low >> 2]) >> 15;
         self.low.low(low >> 2);
         self.low.adapt(d);
-        let d = self.high.det * QM2[high] >> 15;
+        let d = (self.high.det * QM2[high]) >> 15;
         let rhigh = bound(d + self.high.s);
         self.high.high(high);
         self.high.adapt(d);

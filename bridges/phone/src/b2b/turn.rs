@@ -604,8 +604,7 @@ impl Turner {
             if !whole || length == 0 {
                 continue;
             }
-            loop {
-                let Some(work) = self.work.as_mut().filter(|w| w.bytes.len() >= length) else { break };
+            while let Some(work) = self.work.as_mut().filter(|w| w.bytes.len() >= length) {
                 let payload: Vec<u8> = work.bytes.drain(..length).collect();
                 self.emit(&payload, target, ticks, now);
             }
