@@ -236,6 +236,20 @@ mod tests {
         }
     }
 
+    /// FFmpeg 5.1 gives these bytes and samples for the same sound, told by their FNV-1a.
+    #[test]
+    fn it_is_bit_exact_with_another_one() {
+        let fnv = |bytes: &mut dyn Iterator<Item = u8>| {
+            bytes.fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
+        };
+        let sent: Vec<i16> = (0..16_000i64).map(|i| ((i * 1103 + i * i % 977) % 20_000 - 10_000) as i16).collect();
+        let (mut bytes, mut heard) = (Vec::new(), Vec::new());
+        Encoder::default().encode(&sent, &mut bytes);
+        Decoder::default().decode(&bytes, &mut heard);
+        assert_eq!(fnv(&mut bytes.iter().copied()), 0xF0FC_8E84_1B34_2596);
+        assert_eq!(fnv(&mut heard.iter().flat_map(|s| s.to_le_bytes())), 0x6522_864B_7C31_1468);
+    }
+
     #[test]
     fn nothing_overflows() {
         let mut state = 1u32;
