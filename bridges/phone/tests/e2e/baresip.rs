@@ -39,8 +39,8 @@ impl Baresip {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         let wav = dir.join("tone.wav");
-        // The microphone must have the codec's own rate and channels.
-        let (rate, channels) = match a.codec.split('/').next() {
+        // The microphone must have the codec's own rate and channels; of several codecs the last one's.
+        let (rate, channels) = match a.codec.split(',').next_back().and_then(|c| c.split('/').next()) {
             Some("opus") => (48_000, 2),
             Some("G722") => (16_000, 1),
             _ => (8000, 1),
