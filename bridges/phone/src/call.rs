@@ -527,7 +527,12 @@ impl Standing {
                     self.agreed(agreed.held, agreed.codec_changed).await;
                 }
                 // The session stays as it was (RFC 3261 14.2).
-                Err(_) => return request.respond(488),
+                Err(refused) => {
+                    let fault = refused.fault();
+                    tracing::info!(caller = self.caller.id, code = fault.code, "an offer inside a call is refused");
+                    let reason = format!("SIP;cause=488;text=\"{}\"", fault.code);
+                    return request.respond(488).with("Warning", refused.warning()).with("Reason", reason);
+                }
             }
         } else if request.method == Method::Invite {
             let (offer, text) = self.leg.offer();
@@ -639,7 +644,9 @@ pub(crate) fn open_leg_at(
     publisher.set_tracks(&[media_core::TrackInfo::audio(Codec::G711A, 8000, 1)]);
     let ports = shared.ctx.ports.clone();
     let kbps = shared.config.video_kbps;
-    Ok(Leg::new((pair, ports), kbps, address, publisher, shared.metrics.clone()))
+    let mut leg = Leg::new((pair, ports), kbps, address, publisher, shared.metrics.clone());
+    leg.listen_for_keys(shared.config.inband_dtmf);
+    Ok(leg)
 }
 
 /// An SDP body.

@@ -28,6 +28,16 @@ pub enum Srtp {
     Require,
 }
 
+/// Whether keys are listened for in the sound itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InbandDtmf {
+    Off,
+    /// Where a phone has no telephone events.
+    Auto,
+    Always,
+}
+
 /// Settings of the phone bridge. All times are in seconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,6 +88,12 @@ pub struct Config {
     /// Takes keys that a phone states in signalling that is not encrypted (SDES over UDP or TCP): the sound is then safe only from
     /// those who cannot read the signalling. Else such a call goes unprotected if the phone allows that, or is refused.
     pub srtp_keys_in_clear: bool,
+    /// Phones without a codec in common are connected all the same: their sound is decoded and encoded (G.711, G.722, Opus).
+    pub transcode: bool,
+    /// Calls whose sound is decoded at once.
+    pub max_transcoded: usize,
+    /// Keys as tones in the sound.
+    pub inband_dtmf: InbandDtmf,
     /// Both phones hear a tone before an operator comes into their call.
     pub insert_tone: bool,
     /// Ways to other telephone networks.
@@ -117,6 +133,9 @@ impl Default for Config {
             siprec: Default::default(),
             srtp: Srtp::Offer,
             srtp_keys_in_clear: true,
+            transcode: true,
+            max_transcoded: 100,
+            inband_dtmf: InbandDtmf::Auto,
             insert_tone: true,
             trunk: Vec::new(),
             route: Vec::new(),
@@ -168,6 +187,7 @@ impl Config {
             "must be up to 8 of 0-9, * and #",
         );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
+        want(self.max_transcoded <= 10_000, "max_transcoded", "must be at most 10000");
         out.extend(self.fraud.problems());
         out.extend(self.siprec.problems());
         out.extend(crate::trunk::config::problems(&self.trunk, &self.route, &self.toll, &self.groups));

@@ -40,10 +40,12 @@ pub enum Reason {
     TrunkDown,
     TrunkFull,
     NotRecorded,
+    TranscodeLimit,
+    FaxRefused,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 35] = [
+pub const ALL: [Reason; 37] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -79,6 +81,8 @@ pub const ALL: [Reason; 35] = [
     Reason::TrunkDown,
     Reason::TrunkFull,
     Reason::NotRecorded,
+    Reason::TranscodeLimit,
+    Reason::FaxRefused,
 ];
 
 struct Words {
@@ -115,6 +119,7 @@ impl Reason {
         match self {
             Reason::UnknownNumber => 404,
             Reason::NoCodec | Reason::SrtpNeeded | Reason::MediaKeys => 488,
+            Reason::TranscodeLimit | Reason::FaxRefused => 488,
             Reason::BadOffer => 400,
             Reason::CallRate => 480,
             Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin => 403,
@@ -177,6 +182,24 @@ impl Reason {
                 "No sound format in common",
                 "在话机上启用 G.711（PCMA 或 PCMU）",
                 "Enable G.711 (PCMA or PCMU) on the phone",
+            ),
+            Reason::TranscodeLimit => w(
+                "transcode_limit",
+                Whose::Us,
+                true,
+                "双方没有共同的语音编码，且同时转码的通话已达上限",
+                "No sound format in common, and the limit of transcoded calls is reached",
+                "在话机上启用 G.711，或调大 phone.max_transcoded",
+                "Enable G.711 on the phones or raise phone.max_transcoded",
+            ),
+            Reason::FaxRefused => w(
+                "fax_refused",
+                Whose::Device,
+                false,
+                "不支持 T.38 传真，通话继续",
+                "T.38 fax is not carried; the call goes on as sound",
+                "在传真设备上关闭 T.38，改用 G.711 传真",
+                "Turn off T.38 on the fax device and send by G.711",
             ),
             Reason::UnknownNumber => w(
                 "unknown_number",

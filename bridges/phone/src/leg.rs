@@ -17,11 +17,13 @@ use media_core::rtcp::Rtcp;
 use media_core::rtp::{RtpHeader, RtpPacket, Stamp, TimestampExtender, is_rtcp};
 use media_core::sdp::{Media, OriginVersion, Sdp, SdpError};
 use media_core::time::MediaClock;
+use media_core::tones::{Tone, ToneDetector};
 use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
 use media_hub::Publisher;
 use media_net::{Batch, Latch, PortPool, RtpPair, SourceLatch};
 use media_secure::{Channel, Input, Peer, undress};
 
+use crate::config::InbandDtmf;
 use crate::faults::Reason;
 use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
@@ -98,6 +100,12 @@ pub(crate) struct Leg {
     reception: Reception,
     dtmf: DtmfReceiver,
     keys: VecDeque<char>,
+    /// Keys in the sound itself.
+    inband: InbandDtmf,
+    tones: ToneDetector,
+    linear: Vec<i16>,
+    /// The last key that came as telephone event, and when.
+    event: Option<(char, Instant)>,
     out: Out,
     next_report: Instant,
     heard: Instant,
@@ -125,6 +133,8 @@ pub(crate) struct Agreed {
 pub(crate) enum Refused {
     Sdp(SdpError),
     Keys(KeyError),
+    /// It asks for T.38 in place of the sound.
+    Fax,
 }
 
 impl From<SdpError> for Refused {
@@ -137,6 +147,7 @@ impl Refused {
     pub fn fault(&self) -> bridge_core::Fault {
         match self {
             Refused::Keys(error) => error.reason().fault(),
+            Refused::Fax => Reason::FaxRefused.fault(),
             Refused::Sdp(error @ (SdpError::NoCodec(_) | SdpError::NoMedia(_))) => Reason::NoCodec.with(error),
             Refused::Sdp(error) => Reason::BadOffer.with(error),
         }
@@ -144,8 +155,19 @@ impl Refused {
 
     pub fn sip_code(&self) -> u16 {
         match self {
-            Refused::Sdp(SdpError::NoCodec(_) | SdpError::NoMedia(_)) | Refused::Keys(_) => 488,
+            Refused::Sdp(SdpError::NoCodec(_) | SdpError::NoMedia(_)) | Refused::Keys(_) | Refused::Fax => 488,
             Refused::Sdp(_) => Reason::BadOffer.sip_code(),
+        }
+    }
+
+    /// The text of the Warning header (RFC 3261 20.43).
+    pub fn warning(&self) -> &'static str {
+        match self {
+            Refused::Keys(error) => error.warning(),
+            Refused::Fax => crate::b2b::NO_FAX,
+            Refused::Sdp(SdpError::NoCodec(_)) => "305 skybridge \"no codec in common\"",
+            Refused::Sdp(SdpError::NoMedia(_)) => "304 skybridge \"audio over RTP/AVP needed\"",
+            Refused::Sdp(_) => "399 skybridge \"the media description cannot be read\"",
         }
     }
 }
@@ -183,6 +205,10 @@ impl Leg {
             reception: Reception::default(),
             dtmf: DtmfReceiver::new(CLOCK),
             keys: VecDeque::new(),
+            inband: InbandDtmf::Off,
+            tones: ToneDetector::default(),
+            linear: Vec::new(),
+            event: None,
             out: Out {
                 ssrc: rand::random(),
                 sequence: rand::random::<u16>() >> 1,
@@ -201,6 +227,11 @@ impl Leg {
             plain: Vec::new(),
             metrics,
         }
+    }
+
+    /// Whether keys are listened for in the sound.
+    pub fn listen_for_keys(&mut self, inband: InbandDtmf) {
+        self.inband = inband;
     }
 
     /// How the sound of this call shall be protected; to be called before its first offer or answer.
@@ -273,6 +304,9 @@ impl Leg {
     /// Answers the phone's offer. An error leaves all as it was (488).
     pub fn answer(&mut self, offer: &[u8]) -> Result<Agreed, Refused> {
         let mut offer = Sdp::parse(offer)?;
+        if offer.first("audio").is_none() && offer.first("image").is_some() {
+            return Err(Refused::Fax);
+        }
         let (mut peer, mut security) = (undress(&mut offer, true), self.security.clone());
         let keys = security.offered(&mut peer).map_err(Refused::Keys)?;
         let port = self.picture.port_for(&offer);
@@ -522,6 +556,7 @@ impl Leg {
         self.dtmf.tick(now);
         while let Some(key) = self.dtmf.poll() {
             if let Key::Pressed(key) = key {
+                self.event = Some((key, now));
                 self.push_key(key);
             }
         }
@@ -542,6 +577,7 @@ impl Leg {
             // The phone uses the other law than agreed: hear it anyway.
             self.set_voice(codec);
         }
+        self.listen(codec, &voice.payload, now);
         let ticks = match self.stamps.extend(voice.timestamp) {
             Stamp::Continuous(ticks) => ticks,
             Stamp::Discontinuity { ticks, .. } => {
@@ -555,6 +591,32 @@ impl Leg {
         let duration = voice.payload.len() as u32;
         let frame = Frame::new(TrackId::AUDIO, codec, ticks - zero, true, now, voice.payload);
         self.publisher.write(frame.with_duration(duration));
+    }
+
+    /// Looks for keys in the sound, by the rule of the configuration.
+    fn listen(&mut self, codec: Codec, payload: &[u8], now: Instant) {
+        let events = self.media.as_ref().is_some_and(|m| m.telephone_event.is_some());
+        let wanted = match self.inband {
+            InbandDtmf::Off => false,
+            InbandDtmf::Auto => !events,
+            InbandDtmf::Always => true,
+        };
+        if !wanted {
+            return;
+        }
+        self.linear.clear();
+        g711::decode(codec == Codec::G711A, payload, &mut self.linear);
+        // The same key as an event just now: some phones send both.
+        let known = self.event.filter(|(_, at)| now.saturating_duration_since(*at) < Duration::from_secs(1));
+        let keys = &mut self.keys;
+        self.tones.push(&self.linear, |tone| {
+            if let Tone::Began(key) = tone
+                && known.is_none_or(|(k, _)| k != key)
+                && keys.len() < 64
+            {
+                keys.push_back(key);
+            }
+        });
     }
 
     /// Sends one packet of sound in the agreed codec.

@@ -156,6 +156,7 @@ async fn ring(
             () = shared.ctx.shutdown.cancelled() => return Err(End::fault(Reason::ShuttingDown)),
         };
         match event {
+            Ringing::Updated(u) => u.handle.respond(u.tx, u.request.respond(491)),
             Ringing::Progress { .. } => {
                 if !std::mem::replace(&mut rang, true) {
                     entry.ringing();

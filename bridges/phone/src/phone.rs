@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub recorder_told: crate::b2b::RecorderTold,
     /// The threads that pass on the sound of calls between phones; none when they could not be started.
     pub rounds: Option<Rounds>,
+    pub turning: crate::b2b::Turning,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -150,6 +151,7 @@ impl Phone {
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
+            turning: crate::b2b::Turning::new(&config),
             ctx,
             config,
             metrics,

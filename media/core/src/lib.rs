@@ -11,6 +11,7 @@ pub mod error;
 pub mod frame;
 pub mod fuzz;
 pub mod g711;
+pub mod g722;
 pub mod gb;
 pub mod h264;
 pub mod h264_sdp;
@@ -35,6 +36,7 @@ pub mod rtp_payload;
 pub mod sdp;
 pub mod tcp_framing;
 pub mod time;
+pub mod tones;
 pub mod ts;
 pub mod vp8;
 

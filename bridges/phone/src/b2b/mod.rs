@@ -1,7 +1,8 @@
 //! Phone to phone: a back-to-back user agent (RFC 3261 6). Each phone talks to us alone, in a dialog of its own; between the
 //! two dialogs pass only numbers, names, filtered SDP and sound.
 //!
-//! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media.
+//! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media. `turn`: codecs
+//!   and keys that only one of the two knows.
 //! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
 //! - `siprec`: the copy of a call for an outside recorder.
 //! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
@@ -17,6 +18,7 @@ mod sdp;
 mod siprec;
 mod standing;
 mod transfer;
+mod turn;
 mod voice;
 mod waiting;
 
@@ -24,14 +26,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bridge_core::{CallDirection, CallEndedBy, CallEntry, CallLeg, CallParty, Fault, Text};
-use sip::{Call, CallEvent, EndReason, Flow, Headers, Request, Response, Target};
+use media_core::sdp::{OriginVersion, Sdp};
+use sip::{Call, CallEvent, EndReason, Flow, Headers, Method, Request, Response, Target};
 use tokio::sync::mpsc;
 use tokio::time::Instant as TokioInstant;
 
 use self::board::{Line, Newcomer, Order};
 use self::relay::{End as MediaEnd, Relay};
 use self::replaces::DialogName;
-use self::ring::{Fork, Refused, Ring, Ringing};
+use self::ring::{Fork, Refused, Ring, Ringing, Updated};
 use self::sdp::{Described, Local};
 use self::standing::{Pair, Side, Standing, newcome};
 use crate::call::{media_address, sdp_body};
@@ -46,8 +49,10 @@ pub(crate) use board::{Board, Order as CallOrder};
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
 pub(crate) use replaces::Replaces;
+pub(crate) use sdp::NO_FAX;
 pub use siprec::SiprecConfig;
 pub(crate) use siprec::Told as RecorderTold;
+pub(crate) use turn::Turning;
 pub use voice::Language;
 
 /// Forwards that one call follows; more is a loop.
@@ -153,7 +158,7 @@ fn code_for(fault: &Fault) -> u16 {
         "unknown_number" => 404,
         "busy" | "call_limit" => 486,
         "declined" => 603,
-        "no_codec" => 488,
+        "no_codec" | "transcode_limit" => 488,
         "no_media_port" | "shutting_down" | "trunk_down" | "trunk_full" => 503,
         "toll_denied" => 403,
         // Not registered, no answer, unreachable: it may be there later.
@@ -190,7 +195,7 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     if let Some(offered) = &offered {
         relay.expect(0, MediaEnd::of(offered));
     }
-    let near = Local { address: media_address(shared, &target), port: relay.port(0) };
+    let near = Local { address: media_address(shared, &target), port: relay.port(0), turns: shared.turning.transcode };
     let (line, mut orders) = shared.board.open(entry.id());
     let hops = request.headers.get("Max-Forwards").and_then(|v| v.trim().parse::<u32>().ok()).unwrap_or(70);
     let mut calling = Calling {
@@ -203,15 +208,20 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
         relay: &relay,
         near,
         hops: hops.saturating_sub(1).min(70),
-        near_origin: media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
+        near_origin: OriginVersion::new(u64::from(rand::random::<u32>() >> 1)),
         near_security: offered.as_ref().and_then(|o| o.security.as_deref().cloned()).unwrap_or(security),
         early: None,
+        updated: None,
         told: 0,
         line: &line,
         orders: &mut orders,
     };
     let found = calling.find(&mut call, to).await;
     let (near_origin, mut near_security) = (calling.near_origin, calling.near_security);
+    // Its first description, or the newer one of an UPDATE.
+    let updated = calling.updated.is_some();
+    let newer = calling.updated;
+    let offered = newer.or(offered);
     let answered = match found {
         Ok(answered) => answered,
         Err(Gone::Cancelled(over)) => return over,
@@ -219,7 +229,8 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
             // Said by the phone that was called, or by its absence.
             let by = if matches!(fault.code, "busy" | "declined") { CallEndedBy::Callee } else { CallEndedBy::Gateway };
             drop(place);
-            refuse(&call, &request, &fault, code_for(&fault), None);
+            let warning = (fault.code == Reason::TranscodeLimit.code()).then_some(sdp::NO_PLACE);
+            refuse(&call, &request, &fault, code_for(&fault), warning);
             return Over::fault(by, &fault);
         }
         Err(Gone::Media(refusal)) => {
@@ -232,9 +243,13 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     }
     let callee = far_side.party.clone();
     let described = far_side.described.clone();
+    if offered.as_ref().is_some_and(|o| sdp::turned(o, &described)) && !relay.decodes() {
+        far_side.call.bye();
+        return failed(&call, place, Reason::TranscodeLimit.fault(), 488, Some(sdp::NO_PLACE));
+    }
     // With a delayed offer our 200 makes the offer, and the caller's ACK brings the answer.
     let (body, near_described) = match &offered {
-        Some(offered) => match sdp::answer(offered, &described, near, described.direction) {
+        Some(offered) => match sdp::answer(offered, &described, near, offered.direction.answer(described.direction)) {
             Ok(body) => (body, offered.clone()),
             Err(refusal) => {
                 far_side.call.bye();
@@ -265,7 +280,11 @@ async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEntry, place:
     entry.update(|c| c.callee = callee.clone());
     entry.answered();
     let pair = Pair { sides: [near_side, far_side], places: [place, far_place], relay, line, orders };
-    Standing::new(shared.clone(), pair, entry).run().await
+    let mut standing = Standing::new(shared.clone(), pair, entry);
+    if updated {
+        standing.tell_first(0);
+    }
+    standing.run().await
 }
 
 fn allows_update(headers: &Headers) -> bool {
@@ -275,6 +294,15 @@ fn allows_update(headers: &Headers) -> bool {
 struct Answered {
     side: Side,
     place: Place,
+}
+
+/// Sound before the answer.
+struct Early {
+    branch: usize,
+    /// What the caller was told.
+    text: String,
+    /// What the phone described last.
+    described: Described,
 }
 
 /// Why nobody answers.
@@ -298,11 +326,13 @@ struct Calling<'a> {
     near: Local,
     hops: u32,
     /// The `o=` of our side towards the caller, from the first description on.
-    near_origin: media_core::sdp::OriginVersion,
+    near_origin: OriginVersion,
     /// How the caller's sound is protected.
     near_security: Security,
     /// The contact whose early media the caller hears.
-    early: Option<(usize, String)>,
+    early: Option<Early>,
+    /// What the caller described by an UPDATE since.
+    updated: Option<Described>,
     /// The provisional codes that the caller was told, as a set: 180 is bit 0.
     told: u8,
     line: &'a Line,
@@ -360,8 +390,12 @@ impl Calling<'_> {
         let Some(mut place) = to.place(self.shared) else {
             return refused(Reason::Busy.fault());
         };
-        let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
-        let mut origin = media_core::sdp::OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
+        let local = Local {
+            address: media_address(self.shared, &first.target),
+            port: self.relay.port(1),
+            turns: self.shared.turning.offers(),
+        };
+        let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let own;
         let from = match self.offered {
             Some(offered) => offered,
@@ -384,7 +418,8 @@ impl Calling<'_> {
                 event = fork.next() => event,
                 event = call.next() => match event {
                     Some(CallEvent::Request { tx, request }) => {
-                        call.respond(tx, ring::early(&request));
+                        let response = self.before_answer(&request).await;
+                        call.respond(tx, response);
                         continue;
                     }
                     Some(CallEvent::Ended(reason)) => return Err(Gone::Cancelled(caller_gone(&reason))),
@@ -417,16 +452,31 @@ impl Calling<'_> {
                     }
                     self.progress(call, branch, code, &response, &security).await;
                 }
-                Ringing::Failed(why) => {
+                Ringing::Updated(offer) => {
+                    if let Some(body) = self.updated_early(*offer, local, &mut origin).await {
+                        sent = body;
+                    }
+                }
+                Ringing::Failed(mut why) => {
+                    if why.fault.code == Reason::NoCodec.code() && self.shared.turning.transcode && !local.turns {
+                        // It was offered the caller's codecs only.
+                        why.fault = Reason::TranscodeLimit.fault();
+                    }
                     // The books name the trunk of a call that it did not carry, too.
                     let tried = why.trunk.as_ref().map(|trunk| CallLeg::unheard(&callee.number, trunk));
                     self.entry.update(|c| c.legs.extend(tried));
                     return Ok(Err(why));
                 }
-                Ringing::Answered { call, response, mut security, line, address, .. } => {
+                Ringing::Answered { branch, call, response, mut security, line, address } => {
                     place.hold(line);
                     let local = Local { address, ..local };
-                    let described = match Described::answered(&response.body, &security) {
+                    // Who has answered the offer reliably before need not say it again (RFC 3261 13.2.1).
+                    let early = self.early.take_if(|e| e.branch == branch && response.body.is_empty());
+                    let described = match early {
+                        Some(early) => Ok(early.described),
+                        None => Described::answered(&response.body, &security),
+                    };
+                    let described = match described {
                         Ok(described) => described,
                         Err(refusal) => {
                             call.bye();
@@ -448,6 +498,70 @@ impl Calling<'_> {
         }
     }
 
+    /// A request of the caller before anybody has answered.
+    async fn before_answer(&mut self, request: &Request) -> Response {
+        if request.method != Method::Update || request.body.is_empty() {
+            return ring::early(request);
+        }
+        // RFC 3311 5.2: his first offer has its answer only once that was told reliably (RFC 3262 5).
+        let supports = |name| self.request.headers.tokens(name).any(|t| t.eq_ignore_ascii_case("100rel"));
+        let reliably = supports("Supported") || supports("Require");
+        let Some(early) = self.early.as_ref().filter(|_| reliably) else {
+            return request.respond(500).with("Retry-After", rand::random_range(0..=10).to_string());
+        };
+        let offer = match Described::offered(&request.body, &self.near_security) {
+            Ok(offer) => offer,
+            Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
+        };
+        let direction = offer.direction.answer(early.described.direction);
+        let mut body = match sdp::answer(&offer, &early.described, self.near, direction) {
+            Ok(body) => body,
+            Err(refusal) => return request.respond(488).with("Warning", refusal.warning()),
+        };
+        if let Some(security) = offer.security.as_deref() {
+            self.near_security = security.clone();
+        }
+        self.near_security.dress(&mut body);
+        self.near_origin.stamp(&mut body, "skybridge", self.near.address);
+        self.relay.describe(0, MediaEnd::of(&offer));
+        self.updated = Some(offer);
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", sdp_body(body.to_string()));
+        response
+    }
+
+    /// An offer of a phone that has answered ours reliably, but not the call yet.
+    async fn updated_early(&mut self, offer: Updated, local: Local, origin: &mut OriginVersion) -> Option<Sdp> {
+        let Updated { branch, handle, tx, request, security } = offer;
+        let heard = self.early.as_ref().is_some_and(|early| early.branch == branch);
+        let Some(caller) = self.updated.as_ref().or(self.offered).filter(|_| heard) else {
+            handle.respond(tx, request.respond(491));
+            return None;
+        };
+        let read = Described::offered(&request.body, &security);
+        let made =
+            read.and_then(|new| Ok((sdp::answer(&new, caller, local, new.direction.answer(caller.direction))?, new)));
+        let (mut body, new) = match made {
+            Ok(made) => made,
+            Err(refusal) => {
+                handle.respond(tx, request.respond(488).with("Warning", refusal.warning()));
+                return None;
+            }
+        };
+        if let Some(security) = new.security.as_deref() {
+            security.clone().dress(&mut body);
+        }
+        origin.stamp(&mut body, "skybridge", local.address);
+        self.relay.describe(1, MediaEnd::of(&new));
+        let mut response = request.respond(200);
+        response.set_body("application/sdp", sdp_body(body.to_string()));
+        handle.respond(tx, response);
+        if let Some(early) = &mut self.early {
+            early.described = new;
+        }
+        Some(body)
+    }
+
     /// Tells the caller that it rings; sound before the answer (183, or 180 with SDP) comes from one contact only.
     async fn progress(&mut self, call: &Call, branch: usize, code: u16, response: &Response, security: &Security) {
         if code != 183 {
@@ -455,12 +569,12 @@ impl Calling<'_> {
         }
         if let Some(offered) = self.offered
             && !response.body.is_empty()
-            && self.early.as_ref().is_none_or(|(b, _)| *b == branch)
+            && self.early.as_ref().is_none_or(|early| early.branch == branch)
             && let Ok(described) = Described::answered(&response.body, security)
             && let Ok(mut body) = sdp::answer(offered, &described, self.near, described.direction)
         {
             let text = match &self.early {
-                Some((_, text)) => text.clone(),
+                Some(early) => early.text.clone(),
                 None => {
                     // A copy: the 200 says the same again.
                     self.near_security.clone().dress(&mut body);
@@ -469,7 +583,7 @@ impl Calling<'_> {
                 }
             };
             self.relay.describe(1, MediaEnd::of(&described));
-            self.early = Some((branch, text.clone()));
+            self.early = Some(Early { branch, text: text.clone(), described });
             self.told |= 1;
             // It knows now where to send.
             self.relay.describe(0, MediaEnd::of(offered));
@@ -507,7 +621,7 @@ impl Drop for Rings<'_> {
 /// Somebody else answers the call that rings; none when it cannot be, and that one was told.
 fn picked_up(shared: &Shared, near: Option<&Described>, port: u16, newcomer: Newcomer) -> Option<Answered> {
     let Newcomer { call, flow, request, who, offered, timer, place } = newcomer;
-    let local = Local { address: media_address(shared, &Target::Flow(flow.id)), port };
+    let local = Local { address: media_address(shared, &Target::Flow(flow.id)), port, turns: shared.turning.transcode };
     let own;
     let near = match near {
         Some(near) => near,

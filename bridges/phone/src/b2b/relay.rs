@@ -15,14 +15,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::g711;
+use media_core::rtcp::Rtcp;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::udp::BATCH;
 use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
 use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::sdp::Described;
+use super::turn::{Said, Slot, Sound, Turner, Turning};
 use crate::metrics::Metrics;
 use crate::phone::Shared;
 use crate::reception::Reception;
@@ -77,6 +79,7 @@ pub(crate) struct End {
     place: Place,
     /// How its leg is protected.
     agreed: Agreed,
+    sound: Sound,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +104,8 @@ impl End {
             hears: described.direction.receives(),
             mux: described.mux,
         };
-        End { place, agreed: described.agreed.clone() }
+        let sound = Sound { maps: described.maps.clone(), ptime: described.ptime, answer: described.answer };
+        End { place, agreed: described.agreed.clone(), sound }
     }
 }
 
@@ -145,7 +149,7 @@ impl Copied {
             out.extend_from_slice(data);
             let Some(copy) = out.get_mut(at..) else { return };
             if is_law(number) && is_law(wanted) {
-                turn(copy, packet, number);
+                turn(copy, packet, table_of(number));
             }
             set_number(copy, wanted);
         });
@@ -161,6 +165,9 @@ pub(crate) struct Play {
     /// The phone wants mu-law.
     pub mu: bool,
 }
+
+/// A key that a phone can only be told by INFO: who pressed it, which, and how long.
+type Key = (usize, char, Duration);
 
 /// Lets a recorder listen.
 #[derive(Clone)]
@@ -182,7 +189,9 @@ pub(crate) struct Relay {
     _place: rounds::Place,
     work: Arc<Mutex<Work>>,
     timers: JoinHandle<()>,
+    keys: mpsc::Receiver<Key>,
     ports: [u16; 2],
+    slot: Slot,
 }
 
 impl Drop for Relay {
@@ -197,15 +206,18 @@ impl Relay {
         let ports = &shared.ctx.ports;
         let opened = ports.plain().and_then(|near| Ok([near, ports.plain()?]));
         let pairs = opened.inspect_err(|error| tracing::warn!(%error, "no ports for a call")).ok()?;
-        let started = Relay::start(shared.rounds.as_ref()?, pairs, shared.metrics.clone());
+        let started = Relay::start(shared.rounds.as_ref()?, pairs, shared.metrics.clone(), shared.turning.clone());
         started.inspect_err(|error| tracing::warn!(%error, "a call is not relayed")).ok()
     }
 
-    fn start(rounds: &Rounds, pairs: [PlainPair; 2], metrics: Option<Metrics>) -> io::Result<Relay> {
+    fn start(rounds: &Rounds, pairs: [PlainPair; 2], metrics: Option<Metrics>, turning: Turning) -> io::Result<Relay> {
         let ports = [pairs[0].lease.port(), pairs[1].lease.port()];
         let now = Instant::now();
         let legs = pairs.map(|pair| Leg::new(pair, now));
-        let work = Work { legs, voices: [None, None], metrics, set: None, changed: Arc::default() };
+        let (pressed, keys) = mpsc::channel(16);
+        let slot = Slot::new(&turning);
+        let turns = Turns { turning, slot: slot.clone(), keys: pressed };
+        let work = Work { legs, voices: [None, None], metrics, turns, set: None, changed: Arc::default() };
         let work = Arc::new(Mutex::new(work));
         let place = {
             let work_now = lock(&work);
@@ -213,7 +225,7 @@ impl Relay {
             rounds.add([&a.pair.rtp, &b.pair.rtp, &a.pair.rtcp, &b.pair.rtcp], work.clone())?
         };
         let timers = tokio::spawn(keep_time(work.clone()));
-        Ok(Relay { _place: place, work, timers, ports })
+        Ok(Relay { _place: place, work, timers, keys, ports, slot })
     }
 
     /// The way in for a recorder.
@@ -235,6 +247,24 @@ impl Relay {
     /// This phone described itself, and was told of no address of ours yet: what comes from elsewhere than it said is not from it.
     pub fn expect(&self, side: usize, end: End) {
         lock(&self.work).describe(side, end, false);
+    }
+
+    /// A key that this phone pressed by INFO goes to the other one as telephone event.
+    pub fn press(&self, side: usize, key: char, held: Duration) {
+        lock(&self.work).press(side, key, held);
+    }
+
+    /// The next key that a phone can only be told by INFO: who pressed it, which, and how long. Cancel safe.
+    pub async fn key(&mut self) -> Key {
+        match self.keys.recv().await {
+            Some(key) => key,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A place among the calls whose sound is decoded; false when there is none.
+    pub fn decodes(&self) -> bool {
+        self.slot.hold()
     }
 
     /// Lets a phone hear something of ours; none ends it.
@@ -273,6 +303,9 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
 struct Leg {
     pair: PlainPair,
     end: Option<Place>,
+    sound: Option<Sound>,
+    /// Turns what comes from this phone, where the other one does not understand it as it is.
+    turner: Option<Box<Turner>>,
     channel: Channel,
     /// A sender whose numbers began anew under the same SSRC, and the SSRC that it has on this protected leg since then: no
     /// key stream is used twice.
@@ -300,6 +333,8 @@ impl Leg {
         Leg {
             pair,
             end: None,
+            sound: None,
+            turner: None,
             channel: Channel::default(),
             renamed: None,
             stale: 0,
@@ -319,6 +354,7 @@ impl Leg {
 
     fn describe(&mut self, end: End, learns: bool, now: Instant) {
         self.channel.agree(&end.agreed, end.place.rtp, now);
+        self.sound = Some(end.sound);
         let end = end.place;
         // A phone that only changes its direction keeps the address that was learned.
         if self.end.is_none_or(|old| old.rtp != end.rtp) {
@@ -502,10 +538,40 @@ struct Work {
     legs: [Leg; 2],
     voices: [Option<Voice>; 2],
     metrics: Option<Metrics>,
+    turns: Turns,
     /// When [`keep_time`] wakes.
     set: Option<tokio::time::Instant>,
     /// It is to wake at another time.
     changed: Arc<Notify>,
+}
+
+/// What the call needs where sound or keys are turned.
+struct Turns {
+    turning: Turning,
+    slot: Slot,
+    keys: mpsc::Sender<Key>,
+}
+
+impl Turns {
+    /// Both phones are described: what has to be turned between them.
+    fn plan(&self, legs: &mut [Leg; 2]) {
+        let [a, b] = legs;
+        let (Some(of_a), Some(of_b)) = (&a.sound, &b.sound) else { return };
+        a.turner = Turner::plan(of_a, of_b, &self.turning, &self.slot, a.turner.take());
+        b.turner = Turner::plan(of_b, of_a, &self.turning, &self.slot, b.turner.take());
+        if ![&a.turner, &b.turner].into_iter().flatten().any(|t| t.must()) {
+            self.slot.release();
+        }
+    }
+
+    /// Tells the keys that can only go by INFO.
+    fn tell(&self, legs: &mut [Leg; 2]) {
+        for (side, leg) in legs.iter_mut().enumerate() {
+            for (key, held) in leg.turner.iter_mut().flat_map(|t| t.keys()) {
+                let _ = self.keys.try_send((side, key, held));
+            }
+        }
+    }
 }
 
 impl Serve for Work {
@@ -518,6 +584,9 @@ impl Serve for Work {
         if !self.legs[side].channel.is_plain() {
             self.tell_time();
         }
+        if self.legs.iter().any(|leg| leg.turner.is_some()) {
+            self.turns.tell(&mut self.legs);
+        }
         more
     }
 }
@@ -527,6 +596,7 @@ impl Work {
         let Some(leg) = self.legs.get_mut(side) else { return };
         leg.describe(end, learns, Instant::now());
         leg.transmit();
+        self.turns.plan(&mut self.legs);
         self.tell_time();
     }
 
@@ -534,6 +604,12 @@ impl Work {
         let Some(voice) = self.voices.get_mut(side) else { return };
         *voice = play.map(Voice::new);
         self.tell_time();
+    }
+
+    fn press(&mut self, side: usize, key: char, held: Duration) {
+        if let Some(turner) = self.legs.get_mut(side).and_then(|leg| leg.turner.as_mut()) {
+            turner.press(key, held, Instant::now());
+        }
     }
 
     /// When something is to be done though nothing came.
@@ -686,9 +762,14 @@ fn is_law(number: u8) -> bool {
     number == 0 || number == 8
 }
 
-/// Turns the sound of a packet that came with this number, one of the two laws, into the other law.
-fn turn(out: &mut [u8], packet: &RtpPacket<'_>, number: u8) {
-    let Some(table) = LAWS.get(usize::from(number == 8)) else { return };
+/// Which of [`LAWS`] turns the sound of packets with this number, one of the two laws, into the other law.
+fn table_of(number: u8) -> usize {
+    usize::from(number == 8)
+}
+
+/// Turns the sound of a packet by one of [`LAWS`].
+fn turn(out: &mut [u8], packet: &RtpPacket<'_>, table: usize) {
+    let Some(table) = LAWS.get(table) else { return };
     let until = out.len() - usize::from(packet.padding).min(out.len());
     let start = until - packet.payload.len().min(until);
     for byte in out.get_mut(start..until).unwrap_or_default() {
@@ -719,7 +800,8 @@ fn pass(
     let own = from.end.map_or(0, |e| e.numbers);
     let is = |set: u128| set >> number & 1 == 1;
     let law = is_law(number);
-    if !(is(known) || is(own) || law || number == COMFORT_NOISE) || !from.accepts(source, packet.ssrc, now) {
+    let turns = || from.turner.as_ref().is_some_and(|t| t.knows(number));
+    if !(is(known) || is(own) || law || number == COMFORT_NOISE || turns()) || !from.accepts(source, packet.ssrc, now) {
         return false;
     }
     from.heard = now;
@@ -732,11 +814,13 @@ fn pass(
     from.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, clock, voice, now);
     let Some(end) = to.end.filter(|e| e.hears) else { return true };
     let Some(target) = to.rtp_to() else { return true };
-    if is(end.numbers) {
+    if from.turner.is_some() {
+        turned(from, to, &packet, data, target, now, sender);
+    } else if is(end.numbers) {
         to.emit(sender, target, data, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
         to.emit(sender, target, data, |out| {
-            turn(out, &packet, number);
+            turn(out, &packet, table_of(number));
             set_number(out, 8 - number);
         });
     } else {
@@ -746,6 +830,75 @@ fn pass(
         copy.push(&packet, data, copies);
     }
     true
+}
+
+/// One RTP packet of a phone whose sound or keys the other one may not understand as they are.
+fn turned(
+    from: &mut Leg,
+    to: &mut Leg,
+    packet: &RtpPacket<'_>,
+    data: &[u8],
+    target: SocketAddr,
+    now: Instant,
+    sender: &mut BatchSender,
+) {
+    let Some(turner) = &mut from.turner else { return };
+    match turner.hear(packet, now) {
+        Said::Nothing => {}
+        Said::Made => turner.made().for_each(|made| to.emit(sender, target, &made, |_| {})),
+        Said::Pass { number, sequence, law } => {
+            to.emit(sender, target, data, |out| {
+                if let Some(law) = law {
+                    turn(out, packet, law);
+                }
+                set_number(out, number);
+                if let Some([_, _, high, low]) = out.first_chunk_mut::<4>() {
+                    [*high, *low] = sequence.to_be_bytes();
+                }
+            });
+        }
+    }
+    if turner.report_due(now) {
+        let report = turner.report(to.reception.block(now), now);
+        send_report(to, report);
+    }
+    // Who only sends is told what comes of it, too.
+    if let Some(back) = &mut to.turner
+        && back.report_due(now)
+    {
+        let report = back.report(from.reception.block(now), now);
+        send_report(from, report);
+    }
+}
+
+/// Sends a report of our own to a phone.
+fn send_report(leg: &mut Leg, mut report: Vec<u8>) {
+    let (Some(target), Some(end)) = (leg.rtcp_to(), leg.end) else { return };
+    if leg.channel.protect(&mut report, 0).is_ok() {
+        let socket = if end.mux { &leg.pair.rtp } else { &leg.pair.rtcp };
+        let _ = socket.send_to(&report, target);
+    }
+}
+
+/// What goes on of a report where our sound stands in for a phone's: what the phone says of its own stream if that passes as it is, with
+/// what we received of the other one. None: nothing goes on, we report ourselves.
+fn own_report(from: &mut Leg, to: &mut Leg, data: &[u8], now: Instant) -> Option<Vec<u8>> {
+    let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
+    for packet in &packets {
+        if let Rtcp::SenderReport { ntp, .. } = packet {
+            from.reception.sender_report(*ntp, now);
+        }
+    }
+    if from.turner.as_ref().is_some_and(|t| t.active()) {
+        return None;
+    }
+    packets.retain(|p| !matches!(p, Rtcp::Other { .. }));
+    for packet in &mut packets {
+        if let Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } = packet {
+            *reports = to.reception.block(now).into_iter().collect();
+        }
+    }
+    Some(Rtcp::write_compound(&packets)).filter(|out| !out.is_empty())
 }
 
 /// One RTCP packet of a phone: passed on as it is, since SSRCs, sequence numbers and counts are the same on both legs.
@@ -768,162 +921,15 @@ fn pass_control(
         copies.push_packet(copy.rtcp, data);
     }
     let Some(target) = to.rtcp_to() else { return false };
+    if [&from.turner, &to.turner].into_iter().flatten().any(|t| t.active()) {
+        if let Some(own) = own_report(from, to, data, now) {
+            to.emit(sender, target, &own, |_| {});
+        }
+        return true;
+    }
     to.emit(sender, target, data, |_| {});
     true
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use media_core::rtp::RtpHeader;
-    use media_net::PortPool;
-    use tokio::net::UdpSocket;
-
-    use super::*;
-
-    fn packet(number: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
-        let header =
-            RtpHeader { marker: false, payload_type: number, sequence, timestamp: u32::from(sequence) * 160, ssrc: 7 };
-        let mut out = Vec::new();
-        header.write(&mut out, &[payload]);
-        out
-    }
-
-    fn described(port: u16, formats: &str, direction: &str) -> End {
-        let text = format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP {formats}\r\na={direction}\r\n");
-        End::of(&Described::read(text.as_bytes()).unwrap())
-    }
-
-    async fn next(socket: &UdpSocket) -> Option<Vec<u8>> {
-        let mut buffer = [0; 2000];
-        let got = tokio::time::timeout(Duration::from_millis(400), socket.recv_from(&mut buffer)).await.ok()?;
-        Some(buffer[..got.unwrap().0].to_vec())
-    }
-
-    #[tokio::test]
-    async fn passes_turns_laws_learns_and_refuses_strangers() {
-        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_301..=42_320, Duration::from_millis(10));
-        let rounds = Rounds::start("test", 1).unwrap();
-        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
-        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
-        let (a, b, stranger) = (socket().await, socket().await, socket().await);
-        let to_a = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(0));
-        let to_b = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(1));
-        // A says another place than it sends from (behind NAT); B has mu-law only.
-        let behind_nat = |direction: &str| {
-            let text = format!("v=0\r\nc=IN IP4 10.1.1.1\r\nm=audio 9 RTP/AVP 8 101\r\na={direction}\r\n");
-            End::of(&Described::read(text.as_bytes()).unwrap())
-        };
-        // While it rings nobody knows where to send: who sends is a stranger.
-        relay.expect(0, behind_nat("sendrecv"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        stranger.send_to(&packet(8, 1, &[1; 160]), to_a).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        relay.describe(0, behind_nat("sendrecv"));
-        relay.describe(1, described(b.local_addr().unwrap().port(), "0 101", "sendrecv"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        a.send_to(&packet(8, 1, &[0xD5; 160]), to_a).await.unwrap();
-        let heard = next(&b).await.unwrap();
-        assert_eq!((heard[1], heard[12], heard.len()), (0, g711::ulaw_encode(g711::alaw_decode(0xD5)), 172));
-        // A's address was learned: mu-law comes back as A-law; a stranger and an unknown number do not pass.
-        b.send_to(&packet(0, 5, &[0xFF; 160]), to_b).await.unwrap();
-        let heard = next(&a).await.unwrap();
-        assert_eq!((heard[1], heard[12]), (8, g711::alaw_encode(g711::ulaw_decode(0xFF))));
-        stranger.send_to(&packet(8, 2, &[1; 160]), to_a).await.unwrap();
-        a.send_to(&packet(77, 2, &[1; 160]), to_a).await.unwrap();
-        assert!(next(&b).await.is_none());
-        // A codec of both passes as it is.
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendrecv"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let sent = packet(8, 4, &[0x2A; 160]);
-        a.send_to(&sent, to_a).await.unwrap();
-        assert_eq!(next(&b).await.unwrap(), sent);
-        // On hold nothing is sent to it.
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 101", "sendonly"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        a.send_to(&packet(8, 5, &[0x2A; 160]), to_a).await.unwrap();
-        assert!(next(&b).await.is_none());
-        let [from_a, from_b] = relay.heard();
-        assert_eq!((from_a.packets, from_a.lost, from_a.payload_type), (3, 2, Some(8)));
-        assert_eq!((from_b.packets, from_b.sent), (1, 2));
-        drop(relay);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(pool.stats().used, 0);
-    }
-
-    #[tokio::test]
-    async fn a_recorder_gets_what_is_heard_and_in_what_it_knows() {
-        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_361..=42_380, Duration::from_millis(10));
-        let rounds = Rounds::start("test", 1).unwrap();
-        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
-        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
-        let (a, b, stranger, recorder, reports) =
-            (socket().await, socket().await, socket().await, socket().await, socket().await);
-        let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
-        let settle = || tokio::time::sleep(Duration::from_millis(60));
-        relay.describe(0, described(a.local_addr().unwrap().port(), "8 18", "sendrecv"));
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendrecv"));
-        let mut numbers = [None; 128];
-        numbers[8] = Some(0);
-        let pair = Arc::new(pool.udp().unwrap());
-        let (rtp, rtcp) = (recorder.local_addr().unwrap(), reports.local_addr().unwrap());
-        let ear = relay.ear();
-        ear.copy([Some(Copied { pair: pair.clone(), rtp, rtcp, numbers }), None]);
-        drop(pair);
-        settle().await;
-        // A-law is turned for it alone; what it did not take, a stranger's packets and the other phone's do not go there.
-        a.send_to(&packet(8, 1, &[0xD5; 160]), to(0)).await.unwrap();
-        assert_eq!(next(&b).await.unwrap()[1], 8);
-        let copy = next(&recorder).await.unwrap();
-        assert_eq!((copy[1], copy[12], copy.len()), (0, g711::ulaw_encode(g711::alaw_decode(0xD5)), 172));
-        a.send_to(&packet(18, 2, &[1; 20]), to(0)).await.unwrap();
-        assert_eq!(next(&b).await.unwrap()[1], 18);
-        stranger.send_to(&packet(8, 3, &[1; 160]), to(0)).await.unwrap();
-        b.send_to(&packet(8, 9, &[2; 160]), to(1)).await.unwrap();
-        assert_eq!(next(&a).await.unwrap()[12], 2);
-        assert!(next(&recorder).await.is_none());
-        a.send_to(&[0x80, 200, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], to(0))
-            .await
-            .unwrap();
-        assert_eq!(next(&reports).await.unwrap().len(), 28, "reports go along, to a port of their own");
-        // What nobody hears is not recorded.
-        relay.describe(1, described(b.local_addr().unwrap().port(), "8 18", "sendonly"));
-        settle().await;
-        a.send_to(&packet(8, 4, &[1; 160]), to(0)).await.unwrap();
-        assert!(next(&recorder).await.is_none());
-        assert_eq!(relay.heard().map(|h| h.copied), [1, 0]);
-        assert_eq!(pool.stats().used, 3);
-        ear.copy([None, None]);
-        settle().await;
-        assert_eq!(pool.stats().used, 2);
-    }
-
-    #[tokio::test]
-    async fn the_last_packets_of_a_phone_that_was_replaced_are_not_learned_from() {
-        let pool = PortPool::new("127.0.0.1".parse().unwrap(), 42_341..=42_360, Duration::from_millis(10));
-        let rounds = Rounds::start("test", 1).unwrap();
-        let relay = Relay::start(&rounds, [pool.plain().unwrap(), pool.plain().unwrap()], None).unwrap();
-        let socket = || async { UdpSocket::bind("127.0.0.1:0").await.unwrap() };
-        let (a, old, new) = (socket().await, socket().await, socket().await);
-        let to = |side| SocketAddr::new("127.0.0.1".parse().unwrap(), relay.port(side));
-        let behind_nat = |port: u16| {
-            let text = format!("v=0\r\nc=IN IP4 10.1.1.1\r\nm=audio {port} RTP/AVP 8\r\na=sendrecv\r\n");
-            End::of(&Described::read(text.as_bytes()).unwrap())
-        };
-        let settle = || tokio::time::sleep(Duration::from_millis(60));
-        relay.describe(0, described(a.local_addr().unwrap().port(), "8", "sendrecv"));
-        relay.describe(1, behind_nat(9));
-        settle().await;
-        old.send_to(&packet(8, 1, &[1; 160]), to(1)).await.unwrap();
-        assert!(next(&a).await.is_some(), "the first phone is learned");
-        // Another phone sits there now; the one before has not heard of it yet.
-        relay.describe(1, behind_nat(11));
-        settle().await;
-        old.send_to(&packet(8, 2, &[2; 160]), to(1)).await.unwrap();
-        assert!(next(&a).await.is_none(), "its last packets do not pass");
-        new.send_to(&packet(8, 3, &[3; 160]), to(1)).await.unwrap();
-        assert!(next(&a).await.is_some(), "the new phone is learned");
-        a.send_to(&packet(8, 1, &[4; 160]), to(0)).await.unwrap();
-        assert!(next(&new).await.is_some() && next(&old).await.is_none(), "what comes back goes to the new one");
-    }
-}
+mod tests;

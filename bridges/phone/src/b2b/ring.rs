@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge_core::{CallParty, Fault};
 use media_core::sdp::Sdp;
-use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, Uri};
+use sip::{Call, CallEvent, CallHandle, EndReason, Headers, Method, Request, Response, TxId, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -47,6 +47,7 @@ struct Plan {
 }
 
 enum Told {
+    Updated(Box<Updated>),
     Progress(u16, Box<Response>, Box<Security>),
     Answered(Box<Taken>, Box<Security>),
     Refused(Refused),
@@ -89,8 +90,19 @@ impl Refused {
     }
 }
 
+/// An UPDATE with an offer from a phone that has answered ours by a reliable provisional response.
+pub(crate) struct Updated {
+    pub branch: usize,
+    pub handle: CallHandle,
+    pub tx: TxId,
+    pub request: Request,
+    pub security: Security,
+}
+
 /// What happens while it rings.
 pub(crate) enum Ringing {
+    /// To be answered.
+    Updated(Box<Updated>),
     /// 180, 183 and the like of one contact.
     Progress {
         branch: usize,
@@ -177,6 +189,7 @@ impl Fork {
                     let (call, response) = (Box::new(call), Box::new(response));
                     return Ringing::Answered { branch, call, response, security, line, address };
                 }
+                Some((_, Told::Updated(updated))) => return Ringing::Updated(updated),
                 Some((_, Told::Refused(refused))) => refused,
                 None => return Ringing::Failed(self.failure()),
             };
@@ -315,12 +328,16 @@ impl Branch {
         };
         // Who has said a word was reached: no other way does better.
         let mut silent = true;
+        // Our offer has its answer already, by a reliable provisional response (RFC 3262 5).
+        let mut agreed = false;
         loop {
             let call = rung.call.as_mut()?;
             let fault = match call.next().await {
                 Some(CallEvent::Progress(r)) => {
                     if r.code > 100 {
                         silent = false;
+                        let reliable = r.headers.tokens("Require").any(|t| t.eq_ignore_ascii_case("100rel"));
+                        agreed |= reliable && !r.body.is_empty();
                         self.say(Told::Progress(r.code, Box::new(r), Box::new(security.clone()))).await;
                     }
                     continue;
@@ -335,7 +352,19 @@ impl Branch {
                     return None;
                 }
                 Some(CallEvent::Request { tx, request }) => {
-                    call.respond(tx, early(&request));
+                    if request.method == Method::Update && !request.body.is_empty() {
+                        let (handle, security) = (call.handle(), security.clone());
+                        match agreed {
+                            true => {
+                                let updated = Updated { branch: self.number, handle, tx, request, security };
+                                self.say(Told::Updated(Box::new(updated))).await;
+                            }
+                            // RFC 3311 5.2: our own offer is under way.
+                            false => call.respond(tx, request.respond(491)),
+                        }
+                    } else {
+                        call.respond(tx, early(&request));
+                    }
                     continue;
                 }
                 Some(CallEvent::Confirmed(_)) => continue,
@@ -373,8 +402,8 @@ fn mark(reach: &Reach, zh: &str, why: &dyn std::fmt::Display) {
 pub(crate) fn early(request: &Request) -> Response {
     match request.method {
         Method::Options => crate::phone::capabilities(request),
-        // RFC 3311 5.2: no change of media before the answer.
-        Method::Update if !request.body.is_empty() => request.respond(500).with("Retry-After", "2"),
+        // RFC 3311 5.2: an offer of ours is under way.
+        Method::Update if !request.body.is_empty() => request.respond(491),
         Method::Update => request.respond(200),
         _ => request.respond(405).with("Allow", crate::phone::ALLOW),
     }

@@ -9,6 +9,7 @@ use media_core::sdp::{Direction, Media, RtpMap, Sdp, net_address};
 
 use media_secure::{Agreed, Peer, undress};
 
+use super::turn::{self, Sort, is_event, is_voice, same};
 use crate::faults::Reason;
 use crate::security::{KeyError, Security};
 
@@ -32,6 +33,7 @@ impl Refusal {
     pub fn reason(self) -> Reason {
         match self {
             Refusal::Bad => Reason::BadOffer,
+            Refusal::NoAudio { fax: true } => Reason::FaxRefused,
             Refusal::NoAudio { .. } | Refusal::NoCodec => Reason::NoCodec,
             Refusal::Keys(error) => error.reason(),
         }
@@ -41,13 +43,18 @@ impl Refusal {
     pub fn warning(self) -> &'static str {
         match self {
             Refusal::Bad => "399 skybridge \"the media description cannot be read\"",
-            Refusal::NoAudio { fax: true } => "304 skybridge \"T.38 is not carried; send the fax as G.711\"",
+            Refusal::NoAudio { fax: true } => NO_FAX,
             Refusal::NoAudio { fax: false } => "304 skybridge \"audio over RTP/AVP needed\"",
             Refusal::NoCodec => "305 skybridge \"no codec in common\"",
             Refusal::Keys(error) => error.warning(),
         }
     }
 }
+
+/// The Warning where T.38 is asked for.
+pub(crate) const NO_FAX: &str = "304 skybridge \"T.38 is not carried; send the fax as G.711\"";
+/// The Warning where too many calls are decoded already.
+pub(crate) const NO_PLACE: &str = "399 skybridge \"no codec in common, and too many calls are transcoded at once\"";
 
 /// What one phone says of its sound.
 #[derive(Debug, Clone)]
@@ -59,7 +66,9 @@ pub(crate) struct Described {
     pub maps: Vec<RtpMap>,
     /// From its own view.
     pub direction: Direction,
-    ptime: Option<u32>,
+    pub ptime: Option<u32>,
+    /// It answers an offer of ours.
+    pub answer: bool,
     /// What it says of keys, taken out of `sdp`.
     pub peer: Peer,
     /// The keys of its leg, once they are agreed on.
@@ -76,14 +85,6 @@ fn audio(sdp: &Sdp) -> Result<(usize, &Media), Refusal> {
     sdp.media.iter().enumerate().find(|(_, m)| m.kind == "audio" && m.port != 0 && plain(m)).ok_or_else(|| {
         Refusal::NoAudio { fax: sdp.media.iter().any(|m| m.kind == "image" || m.proto.eq_ignore_ascii_case("udptl")) }
     })
-}
-
-fn is_voice(m: &RtpMap) -> bool {
-    !["telephone-event", "CN", "red"].iter().any(|n| m.encoding.eq_ignore_ascii_case(n))
-}
-
-fn same(a: &RtpMap, b: &RtpMap) -> bool {
-    a.encoding.eq_ignore_ascii_case(&b.encoding) && a.clock_rate == b.clock_rate && a.channels == b.channels
 }
 
 impl Described {
@@ -106,6 +107,7 @@ impl Described {
         let mut described = Described::read(body)?;
         let mut security = security.clone();
         described.agreed = security.answered(&described.peer).map_err(Refusal::Keys)?;
+        described.answer = true;
         described.mux = security.mux();
         described.security = Some(Box::new(security));
         Ok(described)
@@ -133,6 +135,7 @@ impl Described {
             maps,
             direction,
             ptime,
+            answer: false,
             sdp,
             peer,
             agreed: Agreed::Plain,
@@ -158,6 +161,11 @@ impl Described {
         out.maps.iter().any(|m| law(m).is_some()).then_some(out)
     }
 
+    /// It knows keys in RTP.
+    pub fn has_events(&self) -> bool {
+        self.maps.iter().any(is_event)
+    }
+
     /// The first law is mu-law.
     pub fn prefers_mu(&self) -> bool {
         self.maps.iter().find_map(law) == Some(PCMU)
@@ -178,6 +186,8 @@ impl Described {
 pub(crate) struct Local {
     pub address: IpAddr,
     pub port: u16,
+    /// A phone is offered codecs that the other one does not know: we can turn them.
+    pub turns: bool,
 }
 
 fn session(local: Local) -> Sdp {
@@ -189,7 +199,15 @@ fn session(local: Local) -> Sdp {
 fn describe(out: &mut Media, map: &RtpMap, from: &Media) {
     out.formats.push(map.payload_type.to_string());
     out.push('a', format!("rtpmap:{map}"));
-    if let Some(fmtp) = from.fmtp(map.payload_type) {
+    let known = from.rtpmap(map.payload_type).is_some_and(|m| same(&m, map));
+    if !known {
+        // One of ours.
+        match Sort::of(map) {
+            Some(Sort::Opus) => drop(out.push('a', format!("fmtp:{} minptime=10;useinbandfec=1", map.payload_type))),
+            None if is_event(map) => drop(out.push('a', format!("fmtp:{} 0-16", map.payload_type))),
+            _ => {}
+        }
+    } else if let Some(fmtp) = from.fmtp(map.payload_type) {
         out.push('a', format!("fmtp:{} {fmtp}", map.payload_type));
     }
 }
@@ -207,22 +225,7 @@ fn law(map: &RtpMap) -> Option<u8> {
 }
 
 fn is_law(map: &RtpMap) -> bool {
-    (map.encoding.eq_ignore_ascii_case("PCMA") || map.encoding.eq_ignore_ascii_case("PCMU")) && map.clock_rate == 8000
-}
-
-fn law_map(number: u8) -> RtpMap {
-    let encoding = if number == PCMA { "PCMA" } else { "PCMU" };
-    RtpMap { payload_type: number, encoding: encoding.to_owned(), clock_rate: 8000, channels: 1 }
-}
-
-/// The laws that are missing beside one that is there: we turn one into the other.
-fn other_law(maps: &[RtpMap]) -> Option<RtpMap> {
-    let has = |n| maps.iter().any(|m| law(m) == Some(n));
-    match (has(PCMU), has(PCMA)) {
-        (true, false) => Some(law_map(PCMA)),
-        (false, true) => Some(law_map(PCMU)),
-        _ => None,
-    }
+    matches!(Sort::of(map), Some(Sort::Law { .. }))
 }
 
 /// The offer for the one phone made of what the other one described. `before`: what this dialog was told last, whose
@@ -234,8 +237,9 @@ pub(crate) fn offer(from: &Described, local: Local, before: Option<&Sdp>, direct
         for map in &from.maps {
             describe(&mut out, map, m);
         }
-        if let Some(added) = other_law(&from.maps) {
-            describe(&mut out, &added, m);
+        // Behind its own, so that nothing is turned where nothing need be.
+        for map in turn::added(&from.maps, local.turns) {
+            describe(&mut out, &map, m);
         }
         times(&mut out, m);
     }
@@ -264,24 +268,36 @@ pub(crate) fn own() -> Described {
     sdp.media.push(m);
     let peer = undress(&mut sdp, true);
     let (direction, agreed) = (Direction::SendRecv, Agreed::Plain);
-    Described { sdp, rtp: None, rtcp: None, maps, direction, ptime: Some(20), peer, agreed, mux: false, security: None }
+    let (rtp, rtcp, ptime) = (None, None, Some(20));
+    Described { sdp, rtp, rtcp, maps, direction, ptime, answer: false, peer, agreed, mux: false, security: None }
 }
 
-/// The answer to an offer made of what the other phone described: the formats that both know, one law for the other where
-/// they have no other codec in common.
+/// The answer to an offer made of what the other phone described: the formats that both know; where they have no codec in common, the
+/// one that the first phone likes best of those that we can turn.
 pub(crate) fn answer(offer: &Described, other: &Described, local: Local, direction: Direction) -> Result<Sdp, Refusal> {
     let (Some((at, offered)), Some((_, from))) = (offer.section(), other.section()) else { return Err(Refusal::Bad) };
     let mut out = Media::new("audio", local.port, &offered.proto, Vec::new());
     let common: Vec<&RtpMap> = other.maps.iter().filter(|m| offer.maps.iter().any(|o| same(o, m))).collect();
+    let mut clock = None;
     if !common.iter().any(|m| is_voice(m)) {
-        let theirs = offer.maps.iter().find(|m| law(m).is_some());
-        let Some(theirs) = theirs.filter(|_| other.maps.iter().any(|m| law(m).is_some())) else {
-            return Err(Refusal::NoCodec);
-        };
+        let theirs = own_choice(offer, other, local.turns).ok_or(Refusal::NoCodec)?;
+        clock = Some(theirs.clock_rate);
         describe(&mut out, theirs, offered);
     }
-    for map in common {
-        describe(&mut out, map, from);
+    for map in &common {
+        // Unless the number is the one of the sound already.
+        if !(clock.is_some() && out.formats.contains(&map.payload_type.to_string())) {
+            describe(&mut out, map, from);
+        }
+    }
+    if !out.rtpmaps().iter().any(is_event) {
+        // The other phone has no keys in RTP, or by another clock: what this one sends is turned.
+        let mut events = offer.maps.iter().filter(|m| is_event(m));
+        let free = |m: &&RtpMap| out.formats.iter().all(|f| *f != m.payload_type.to_string());
+        let best = events.clone().find(|m| Some(m.clock_rate) == clock).or_else(|| events.next());
+        if let Some(map) = best.filter(free) {
+            describe(&mut out, map, offered);
+        }
     }
     times(&mut out, from);
     out.set_direction(direction);
@@ -297,6 +313,24 @@ pub(crate) fn answer(offer: &Described, other: &Described, local: Local, directi
     Ok(sdp)
 }
 
+/// What the first phone shall send where the two have no codec in common.
+fn own_choice<'a>(offer: &'a Described, other: &Described, turns: bool) -> Option<&'a RtpMap> {
+    if other.maps.iter().any(is_law)
+        && let Some(law) = offer.maps.iter().find(|m| is_law(m))
+    {
+        return Some(law);
+    }
+    let turned = |d: &'a Described| d.maps.iter().find(|m| Sort::of(m).is_some());
+    turned(offer).filter(|_| turns && other.maps.iter().any(|m| Sort::of(m).is_some()))
+}
+
+/// Whether two phones can only talk when their sound is decoded.
+pub(crate) fn turned(one: &Described, other: &Described) -> bool {
+    let common = one.maps.iter().any(|m| is_voice(m) && other.maps.iter().any(|o| same(o, m)));
+    let laws = one.maps.iter().any(is_law) && other.maps.iter().any(is_law);
+    !common && !laws
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -305,7 +339,7 @@ mod tests {
     const HERE: &str = "10.0.0.5";
 
     fn local() -> Local {
-        Local { address: HERE.parse().unwrap(), port: 30_000 }
+        Local { address: HERE.parse().unwrap(), port: 30_000, turns: false }
     }
 
     fn read(lines: &str) -> Described {
@@ -357,10 +391,40 @@ mod tests {
         let u = read("m=audio 5000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n");
         assert_eq!(formats(&answer(&a, &u, local(), Direction::SendRecv).unwrap()), ["8", "101"]);
         let both = read("m=audio 5000 RTP/AVP 0 8\r\n");
-        assert_eq!(formats(&answer(&a, &both, local(), Direction::SendRecv).unwrap()), ["8"]);
+        assert_eq!(
+            formats(&answer(&a, &both, local(), Direction::SendRecv).unwrap()),
+            ["8", "101"],
+            "keys go on as INFO"
+        );
         let g729 = read("m=audio 5000 RTP/AVP 18\r\n");
         assert_eq!(answer(&a, &g729, local(), Direction::SendRecv), Err(Refusal::NoCodec));
-        assert_eq!(formats(&offer(&g729, local(), None, Direction::SendRecv)), ["18"]);
+        assert_eq!(
+            formats(&offer(&g729, local(), None, Direction::SendRecv)),
+            ["18", "101"],
+            "keys can always be turned"
+        );
+    }
+
+    #[test]
+    fn what_can_be_turned_stands_behind_the_callers_own() {
+        let local = Local { turns: true, ..local() };
+        let a = read("m=audio 4000 RTP/AVP 18 8 101\r\na=rtpmap:101 telephone-event/8000\r\n");
+        let out = offer(&a, local, None, Direction::SendRecv);
+        assert_eq!(formats(&out), ["18", "8", "101", "0", "9", "111"]);
+        assert!(out.to_string().contains("rtpmap:111 opus/48000/2"));
+        // A number of the caller's is not taken twice.
+        let odd = read("m=audio 4000 RTP/AVP 8 111\r\na=rtpmap:111 telephone-event/8000\r\n");
+        assert_eq!(formats(&offer(&odd, local, None, Direction::SendRecv)), ["8", "111", "0", "9", "127"]);
+        // Opus alone: the caller is told the law that he offered, and keys by his own number where the clocks differ.
+        let opus =
+            read("m=audio 5000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\n");
+        assert_eq!(formats(&answer(&a, &opus, local, Direction::SendRecv).unwrap()), ["8", "101"]);
+        assert!(turned(&a, &opus) && !turned(&a, &a));
+        let off = Local { turns: false, ..local };
+        assert_eq!(answer(&a, &opus, off, Direction::SendRecv), Err(Refusal::NoCodec));
+        // No keys in RTP at the far end: the near one may send them, they go on as INFO.
+        let plain = read("m=audio 5000 RTP/AVP 8\r\n");
+        assert_eq!(formats(&answer(&a, &plain, off, Direction::SendRecv).unwrap()), ["8", "101"]);
     }
 
     #[test]

@@ -10,16 +10,16 @@ use media_core::dtmf;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::board::{Line, Order};
-use super::relay::{End as MediaEnd, Relay};
+use super::relay::{End as MediaEnd, Play, Relay};
 use super::replaces::DialogName;
 use super::ring::Ringing;
 use super::sdp::{self, Described, Local};
 use super::siprec::{Recording, Voice};
 use super::transfer::{self, Going, Gone, Transfer};
-use super::{Over, ended, hung_up};
+use super::{Over, ended, hung_up, voice};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_TELLS: u8 = 5;
 /// Keys by INFO that wait for the other phone's answer.
 const MOST_INFOS: usize = 8;
+/// A phone that was heard so lately sends sound.
+const SPEAKS: Duration = Duration::from_secs(1);
 
 /// A phone's leg.
 pub(crate) struct Side {
@@ -58,6 +60,8 @@ pub(crate) struct Side {
     since: Instant,
     /// It hung up, and a transfer of its own goes on without it.
     gone: bool,
+    /// It takes no keys by INFO.
+    deaf: bool,
     refresh: Option<JoinHandle<Result<Response, SipError>>>,
     byed: bool,
 }
@@ -80,6 +84,7 @@ impl Side {
             dialog: None,
             since: Instant::now(),
             gone: false,
+            deaf: false,
             refresh: None,
             byed: false,
         }
@@ -151,6 +156,8 @@ pub(super) struct Standing<'a> {
     infos: Arc<Semaphore>,
     /// The copy for an outside recorder.
     recording: Option<Recording>,
+    /// Keys that go by INFO: which phone they are for, and whether it took them.
+    informing: JoinSet<(usize, char, Duration, bool)>,
 }
 
 /// Two phones that were joined.
@@ -180,6 +187,7 @@ impl<'a> Standing<'a> {
             untold: None,
             infos: Arc::new(Semaphore::new(MOST_INFOS)),
             recording: None,
+            informing: JoinSet::new(),
         };
         standing.line.ringing(Vec::new());
         (0..2).for_each(|side| standing.list(side));
@@ -216,6 +224,16 @@ impl<'a> Standing<'a> {
                 result = joined(&mut a.refresh) => self.on_refresh(0, result),
                 result = joined(&mut b.refresh) => self.on_refresh(1, result),
                 result = passed(&mut self.passing) => self.on_passed(result).await,
+                (side, key, held) = self.relay.key() => {
+                    self.inform(1 - side.min(1), key, held).await;
+                    None
+                }
+                Some(done) = self.informing.join_next() => {
+                    if let Ok((side, key, held, false)) = done {
+                        self.not_informed(side, key, held).await;
+                    }
+                    None
+                }
                 event = rung(&mut self.transfer) => self.on_transfer(event).await,
                 order = self.orders.recv(), if free => match order {
                     Some(Order::Yield { side, by, with, reply }) => match self.may_yield(side, &by, &with) {
@@ -330,7 +348,7 @@ impl<'a> Standing<'a> {
                 Some(response) => response,
                 None => return,
             },
-            Method::Info => match self.on_info(side, tx, &request) {
+            Method::Info => match self.on_info(side, tx, &request).await {
                 Some(response) => response,
                 None => return,
             },
@@ -393,6 +411,10 @@ impl<'a> Standing<'a> {
                 }
                 self.transfer = Some(Going::Blind(transfer));
             }
+            Some(Ringing::Updated(u)) => {
+                u.handle.respond(u.tx, u.request.respond(491));
+                self.transfer = Some(Going::Blind(transfer));
+            }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
             Some(Ringing::Answered { call, response, mut security, line, address, .. }) => {
@@ -446,16 +468,52 @@ impl<'a> Standing<'a> {
         None
     }
 
-    /// Keys by INFO go to the other phone as they are, and its answer comes back.
-    fn on_info(&self, side: usize, tx: TxId, request: &Request) -> Option<Response> {
+    /// A key in RTP for a phone that knows no telephone events: it is told by INFO.
+    async fn inform(&mut self, side: usize, key: char, held: Duration) {
+        let Some(to) = self.sides.get(side).filter(|to| !to.gone) else { return };
+        if to.deaf || self.informing.len() >= MOST_INFOS {
+            return self.not_informed(side, key, held).await;
+        }
+        let mut info = Request::new(Method::Info, Uri::default());
+        let ms = held.as_millis().clamp(40, 8000);
+        info.set_body("application/dtmf-relay", format!("Signal={key}\r\nDuration={ms}\r\n"));
+        let handle = to.call.handle();
+        self.informing.spawn(async move {
+            let taken = handle.send(info).await.is_ok_and(|r| r.is_success());
+            (side, key, held, taken)
+        });
+    }
+
+    /// It takes no INFO either: it hears the tones, if we can speak its codec.
+    async fn not_informed(&mut self, side: usize, key: char, held: Duration) {
+        let Some(to) = self.sides.get_mut(side) else { return };
+        to.deaf = true;
+        if to.described.laws().is_none() {
+            tracing::debug!(phone = to.party.number, "a key cannot be told to a phone");
+            return;
+        }
+        let mu = to.described.prefers_mu();
+        let first = voice::key(key, held.as_millis().clamp(80, 2000) as u32);
+        self.relay.play(side, Some(Play { first, mu, ..Play::default() }));
+    }
+
+    /// Keys by INFO go to the other phone as they are, and its answer comes back; as telephone events where that phone knows them and
+    /// this one does not.
+    async fn on_info(&self, side: usize, tx: TxId, request: &Request) -> Option<Response> {
         if request.body.is_empty() {
             return Some(request.respond(200));
         }
         let content_type = request.content_type().unwrap_or("").to_owned();
-        if dtmf::parse_info(&content_type, &request.body).is_none() {
+        let Some((key, held)) = dtmf::parse_info(&content_type, &request.body) else {
             return Some(request.respond(415).with("Accept", "application/dtmf-relay, application/dtmf"));
-        }
+        };
         let (Some(from), Some(to)) = (self.sides.get(side), self.sides.get(1 - side)) else { return None };
+        // They take the place of its sound, so there must be some.
+        let speaks = self.relay.heard().get(side).is_some_and(|heard| heard.packets > 0 && heard.at.elapsed() < SPEAKS);
+        if speaks && !from.described.has_events() && to.described.has_events() {
+            self.relay.press(side, key, held);
+            return Some(request.respond(200));
+        }
         let Ok(permit) = self.infos.clone().try_acquire_owned() else {
             return Some(request.respond(503).with("Retry-After", "1"));
         };
@@ -500,7 +558,16 @@ impl<'a> Standing<'a> {
         let offer = match Described::offered(&request.body, &self.sides.get(side)?.security) {
             Ok(offer) => offer,
             // The session stays as it was (RFC 3261 14.2).
-            Err(refusal) => return Some(request.respond(488).with("Warning", refusal.warning())),
+            Err(refusal) => {
+                let fault = refusal.reason().fault();
+                tracing::info!(
+                    phone = self.sides.get(side)?.party.number,
+                    code = fault.code,
+                    "an offer inside a call is refused"
+                );
+                let reason = format!("SIP;cause=488;text=\"{}\"", fault.code);
+                return Some(request.respond(488).with("Warning", refusal.warning()).with("Reason", reason));
+            }
         };
         if self.passing.is_some() {
             // An offer of the one phone is on its way to the other (RFC 3261 14.2): try again.
@@ -511,6 +578,9 @@ impl<'a> Standing<'a> {
             // A refresh, or the phone has moved: the other one need not know.
             let (direction, local) = (s.direction(), s.local);
             let other = self.sides.get(1 - side)?.described.clone();
+            if sdp::turned(&offer, &other) && !self.relay.decodes() {
+                return Some(request.respond(488).with("Warning", sdp::NO_PLACE));
+            }
             return Some(match sdp::answer(&offer, &other, local, direction) {
                 Ok(body) => self.agree(side, &request, offer, body).await,
                 Err(refusal) => request.respond(488).with("Warning", refusal.warning()),
@@ -588,6 +658,7 @@ impl<'a> Standing<'a> {
             Err(_) => Err(500),
         };
         let answered = match answer {
+            Ok(theirs) if sdp::turned(&offer, &theirs) && !self.relay.decodes() => Err(488),
             Ok(theirs) => {
                 let local = self.sides.get(from)?.local;
                 self.relay.describe(1 - from, MediaEnd::of(&theirs));

@@ -157,7 +157,7 @@ impl Transfer {
         let reaches = to.reaches(shared);
         let Some(first) = reaches.first() else { return Err("480 Temporarily Unavailable") };
         let place = to.place(shared).ok_or("486 Busy Here")?;
-        let local = Local { address: media_address(shared, &first.target), port };
+        let local = Local { address: media_address(shared, &first.target), port, turns: shared.turning.offers() };
         let hidden = rest.0.number == "anonymous";
         let mut sent = sdp::offer(rest.1, local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));

@@ -76,6 +76,13 @@ pub(crate) fn tone(parts: &[(f32, u32)]) -> Bytes {
     Bytes::from(out)
 }
 
+/// The tones of a key.
+pub(crate) fn key(key: char, ms: u32) -> Bytes {
+    let mut out = Vec::new();
+    g711::encode(true, &media_core::tones::sound(key, ms), &mut out);
+    Bytes::from(out)
+}
+
 /// The ring-back tone of Chinese networks: 450 Hz, 1 s on and 4 s off.
 pub(crate) fn ring_back() -> Bytes {
     tone(&[(450.0, 1000), (0.0, 4000)])

@@ -87,7 +87,11 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     let Some(relay) = Relay::open(shared) else {
         return failed(place, Reason::NoMediaPort.fault(), 503, None);
     };
-    let near = Local { address: media_address(shared, &Target::Flow(flow.id)), port: relay.port(0) };
+    let near = Local {
+        address: media_address(shared, &Target::Flow(flow.id)),
+        port: relay.port(0),
+        turns: shared.turning.transcode,
+    };
     let Ok(body) = sdp::answer(&offered, &laws, near, Direction::SendRecv) else {
         return failed(place, Reason::NoCodec.fault(), 488, None);
     };
@@ -100,7 +104,8 @@ pub(super) async fn run(shared: &Arc<Shared>, incoming: Incoming, entry: &CallEn
     if let Some(timer) = &timer {
         timer.answer(&mut extra);
     }
-    relay.describe(0, MediaEnd::of(&offered));
+    // As he was answered: he sends nothing else.
+    relay.describe(0, MediaEnd::of(&side.described));
     side.call.accept("application/sdp", sdp_body(text), extra);
     entry.ringing();
     let began = Instant::now();
@@ -188,6 +193,7 @@ impl Waiting<'_> {
                     calling = None;
                     self.waits.unserved();
                 }
+                Some(Ringing::Updated(u)) => u.handle.respond(u.tx, u.request.respond(491)),
                 Some(Ringing::Progress { .. }) => {}
                 Some(Ringing::Answered { branch, call, response, mut security, .. }) => {
                     let Some(mut called) = calling.take() else { continue };
@@ -256,7 +262,11 @@ impl Waiting<'_> {
         let targets: Vec<_> =
             parties.iter().map(|party| self.shared.accounts.reaches(&self.shared.ctx.sip, &party.number)).collect();
         let first = targets.iter().flatten().next()?;
-        let local = Local { address: media_address(self.shared, &first.target), port: self.relay.port(1) };
+        let local = Local {
+            address: media_address(self.shared, &first.target),
+            port: self.relay.port(1),
+            turns: self.shared.turning.offers(),
+        };
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         let mut sent = sdp::offer(&self.side.described, local, None, Direction::SendRecv);
         origin.stamp(&mut sent, "skybridge", local.address);
@@ -307,6 +317,11 @@ impl Waiting<'_> {
             side.call.bye();
             return Over::fault(CallEndedBy::Gateway, &Reason::Limit.fault());
         };
+        if sdp::turned(&side.described, &described) && !relay.decodes() {
+            call.bye();
+            side.call.bye();
+            return Over::fault(CallEndedBy::Gateway, &Reason::TranscodeLimit.fault());
+        }
         relay.play(0, None);
         relay.describe(1, MediaEnd::of(&described));
         let now = Instant::now();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::signal::{read_wav, write_tone};
+use crate::signal::{read_wav, read_wav_mono, write_tone_at};
 
 pub fn missing() -> bool {
     let missing = Command::new("baresip").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err();
@@ -39,11 +39,19 @@ impl Baresip {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         let wav = dir.join("tone.wav");
-        write_tone(&wav, a.tone, 90);
+        // The microphone must have the codec's own rate and channels; of several codecs the last one's.
+        let (rate, channels) = match a.codec.split(',').next_back().and_then(|c| c.split('/').next()) {
+            Some("opus") => (48_000, 2),
+            Some("G722") => (16_000, 1),
+            _ => (8000, 1),
+        };
+        write_tone_at(&wav, a.tone, 90, rate, channels);
         let modules = [
             "account.so",
             "menu.so",
             "g711.so",
+            "g722.so",
+            "opus.so",
             "auconv.so",
             "aufile.so",
             "aubridge.so",
@@ -53,7 +61,7 @@ impl Baresip {
         ];
         let mut config = format!(
             "sip_listen 127.0.0.1:{}\naudio_source aufile,{}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
-             audio_srate 8000\naudio_channels 1\nrtp_ports {}-{}\nnet_interface 127.0.0.1\nsnd_path {}\n\
+             audio_srate {rate}\naudio_channels {channels}\nrtp_ports {}-{}\nnet_interface 127.0.0.1\nsnd_path {}\n\
              ctrl_tcp_listen 127.0.0.1:{}\nmodule_path /usr/lib/baresip/modules\njitter_buffer_delay 1-5\n",
             a.port,
             wav.display(),
@@ -136,6 +144,17 @@ impl Baresip {
             .collect();
         files.sort();
         files.last().map(|f| read_wav(f)).unwrap_or_default()
+    }
+
+    /// What it heard in its newest recording, the left channel, with the rate.
+    pub fn heard(&self) -> (Vec<f32>, f32) {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&self.dir)
+            .unwrap()
+            .filter_map(|f| Some(f.ok()?.path()))
+            .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().ends_with("-dec.wav")))
+            .collect();
+        files.sort();
+        files.last().map(|f| read_wav_mono(f)).unwrap_or((Vec::new(), 8000.0))
     }
 
     /// Hangs up and ends in order.

@@ -20,4 +20,5 @@ mod signal;
 mod signalling;
 mod sipp;
 mod siprec;
+mod turning;
 mod video;

@@ -4,20 +4,40 @@ use std::f32::consts::TAU;
 use std::path::Path;
 
 pub fn write_tone(path: &Path, hz: f32, seconds: u32) {
-    let n = seconds * 8000;
-    let mut out = Vec::with_capacity(44 + n as usize * 2);
+    write_tone_at(path, hz, seconds, 8000, 1);
+}
+
+pub fn write_tone_at(path: &Path, hz: f32, seconds: u32, rate: u32, channels: u16) {
+    let n = seconds * rate;
+    let bytes = n * 2 * u32::from(channels);
+    let mut out = Vec::with_capacity(44 + bytes as usize);
     out.extend_from_slice(b"RIFF");
-    out.extend_from_slice(&(36 + n * 2).to_le_bytes());
-    out.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    out.extend_from_slice(&8000u32.to_le_bytes());
-    out.extend_from_slice(&16_000u32.to_le_bytes());
-    out.extend_from_slice(b"\x02\0\x10\0data");
-    out.extend_from_slice(&(n * 2).to_le_bytes());
+    out.extend_from_slice(&(36 + bytes).to_le_bytes());
+    out.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0");
+    out.extend_from_slice(&channels.to_le_bytes());
+    out.extend_from_slice(&rate.to_le_bytes());
+    out.extend_from_slice(&(rate * 2 * u32::from(channels)).to_le_bytes());
+    out.extend_from_slice(&(2 * channels).to_le_bytes());
+    out.extend_from_slice(b"\x10\0data");
+    out.extend_from_slice(&bytes.to_le_bytes());
     for i in 0..n {
-        let x = (hz * i as f32 / 8000.0).fract();
-        out.extend_from_slice(&(((TAU * x).sin() * 8000.0) as i16).to_le_bytes());
+        let x = (f64::from(hz) * f64::from(i) / f64::from(rate)).fract() as f32;
+        for _ in 0..channels {
+            out.extend_from_slice(&(((TAU * x).sin() * 8000.0) as i16).to_le_bytes());
+        }
     }
     std::fs::write(path, out).unwrap();
+}
+
+/// The first channel of a 16-bit wav file, and its rate.
+pub fn read_wav_mono(path: &Path) -> (Vec<f32>, f32) {
+    let bytes = std::fs::read(path).unwrap();
+    if bytes.len() < 44 {
+        return (Vec::new(), 8000.0);
+    }
+    let channels = usize::from(u16::from_le_bytes([bytes[22], bytes[23]])).max(1);
+    let rate = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]);
+    (read_wav(path).into_iter().step_by(channels).collect(), rate as f32)
 }
 
 /// Samples of a 16-bit wav file, however its header was left by a killed writer.

@@ -29,6 +29,10 @@ pub enum Step {
     /// 200 to the request that came last (CANCEL, BYE).
     Ok,
     Bye,
+    /// A key by INFO, and 200 to it.
+    Info(&'static str),
+    /// A piece of a scenario.
+    Xml(&'static str),
     Pause(u32),
 }
 
@@ -69,6 +73,12 @@ fn step(step: Step) -> String {
                      Content-Length: 0\n\n]]></send>\n"
                 .into()
         }
+        Step::Info(signal) => format!(
+            "<recv request=\"INFO\"><action><ereg regexp=\"{signal}\" search_in=\"msg\" check_it=\"true\" \
+             assign_to=\"3\"/></action></recv><Reference variables=\"3\"/>\n{}",
+            self::step(Step::Ok)
+        ),
+        Step::Xml(xml) => xml.into(),
         Step::Pause(ms) => format!("<pause milliseconds=\"{ms}\"/>\n"),
     }
 }

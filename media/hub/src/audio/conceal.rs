@@ -10,16 +10,22 @@ const GONE: usize = 3360;
 const HEAL: usize = 240;
 
 /// Remembers the end of what was decoded and goes on from it.
-pub(crate) struct Concealer {
+pub struct Concealer {
     history: Vec<f32>,
     /// The pitch period while concealing.
     period: usize,
     made: usize,
 }
 
+impl Default for Concealer {
+    fn default() -> Self {
+        Concealer { history: Vec::with_capacity(2 * HISTORY), period: 0, made: 0 }
+    }
+}
+
 impl Concealer {
     pub fn new() -> Self {
-        Concealer { history: Vec::with_capacity(2 * HISTORY), period: 0, made: 0 }
+        Concealer::default()
     }
 
     /// Fresh sound that was appended.

@@ -18,6 +18,7 @@ mod stretch;
 #[cfg(test)]
 mod testkit;
 
+pub use conceal::Concealer;
 pub use decode::Decoder;
 pub use encode::{Encoder, OpusSettings};
 pub use input::{Input, InputStats};

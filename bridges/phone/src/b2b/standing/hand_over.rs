@@ -76,8 +76,13 @@ impl Standing<'_> {
         let local = Local {
             address: crate::call::media_address(&self.shared, &sip::Target::Flow(flow.id)),
             port: self.relay.port(side),
+            turns: self.shared.turning.transcode,
         };
         let other = self.sides.get(1 - side)?.described.clone();
+        if sdp::turned(&offered, &other) && !self.relay.decodes() {
+            call.reject_with(request.respond(488).with("Warning", sdp::NO_PLACE));
+            return None;
+        }
         let body = match sdp::answer(&offered, &other, local, Direction::SendRecv) {
             Ok(body) => body,
             Err(refusal) => {
