@@ -10,6 +10,7 @@ const BY_WORD: Record<string, Text> = {
   unreachable: { zh: '对方话机无法联系', en: 'The phone cannot be reached' },
   unknown_number: { zh: '没有这个号码，请检查后重拨', en: 'There is no such number; check it and dial again' },
   no_codec: { zh: '双方没有共同的语音编码', en: 'The two phones have no codec in common' },
+  transcode_limit: { zh: '双方没有共同的语音编码，转码通话已达上限', en: 'No codec in common, and too many calls are transcoded already' },
   call_limit: { zh: '同时通话数已达上限', en: 'There are too many calls at once' },
   no_media_port: { zh: '网关媒体端口用尽，请稍后再拨', en: 'The gateway has no media port left; dial again later' },
   shutting_down: { zh: '网关正在停止', en: 'The gateway is stopping' },
