@@ -72,6 +72,12 @@ impl BatchSender {
         self.last_error
     }
 
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.runs.clear();
+    }
+
     /// Bytes waiting for a flush.
     pub fn pending_bytes(&self) -> usize {
         self.buf.len()

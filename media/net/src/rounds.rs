@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -134,8 +135,14 @@ fn work(worker: &Worker, mut poll: Poll) {
             // Who has gone meanwhile is not asked; who took the place finds nothing, which does no harm.
             let served = worker.served().get(token.0 / SOCKETS).cloned();
             let Some(served) = served else { continue };
-            if served.lock().unwrap_or_else(PoisonError::into_inner).ready(token.0 % SOCKETS) {
-                again.push(token);
+            let asked = catch_unwind(AssertUnwindSafe(|| {
+                served.lock().unwrap_or_else(PoisonError::into_inner).ready(token.0 % SOCKETS)
+            }));
+            match asked {
+                Ok(true) => again.push(token),
+                Ok(false) => {}
+                // A fault in one call must not end the others; what it had in hand is lost.
+                Err(_) => tracing::error!("a fault while serving media; the others go on"),
             }
         }
         std::thread::sleep(ROUND.saturating_sub(began.elapsed()));
@@ -169,6 +176,32 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         socket
+    }
+
+    struct Faulty;
+
+    impl Serve for Faulty {
+        fn ready(&mut self, _: usize) -> bool {
+            panic!("as it should");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_one_does_not_end_the_others() {
+        let rounds = Rounds::start("test", 1).unwrap();
+        let own = || [(); SOCKETS].map(|()| socket());
+        let (bad, good) = (own(), own().map(Arc::new));
+        good.iter().for_each(|s| s.set_nonblocking(true).unwrap());
+        let ([a, b, c, d], [e, f, g, h]) = (&bad, &good);
+        let _bad = rounds.add([a, b, c, d], Arc::new(Mutex::new(Faulty))).unwrap();
+        let _good = rounds.add([e, f, g, h], Arc::new(Mutex::new(Echo { sockets: good.clone(), asked: 0 }))).unwrap();
+        let peer = socket();
+        let mut buffer = [0; 100];
+        for _ in 0..3 {
+            peer.send_to(&[1], a.local_addr().unwrap()).unwrap();
+            peer.send_to(&[2], e.local_addr().unwrap()).unwrap();
+            assert_eq!(peer.recv_from(&mut buffer).unwrap(), (1, e.local_addr().unwrap()));
+        }
     }
 
     #[test]

@@ -52,6 +52,13 @@ struct Scratch {
     plain: Vec<u8>,
 }
 
+impl Scratch {
+    fn clear(&mut self) {
+        let Scratch { sender, reports, copies, copied_reports, .. } = self;
+        [sender, reports, copies, copied_reports].into_iter().for_each(BatchSender::clear);
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         batch: Batch::new(),
@@ -576,6 +583,8 @@ impl Turns {
 
 impl Serve for Work {
     fn ready(&mut self, socket: usize) -> bool {
+        // What a call left behind that failed in the middle is of no other call.
+        SCRATCH.with_borrow_mut(Scratch::clear);
         let side = socket % 2;
         let more = match socket < 2 {
             true => self.pump(side),
