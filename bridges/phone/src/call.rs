@@ -599,10 +599,10 @@ async fn refreshed(refresh: &mut Option<JoinHandle<Result<Response, SipError>>>)
 
 /// The media address that the peer of this flow shall use.
 pub(crate) fn media_address(shared: &Shared, target: &sip::Target) -> std::net::IpAddr {
-    if let Some(told) = shared.ctx.media_address {
+    let own = shared.ctx.sip.local_address(target).ip();
+    if let Some(told) = shared.ctx.media_address.filter(|told| told.is_ipv4() == own.is_ipv4()) {
         return told;
     }
-    let own = shared.ctx.sip.local_address(target).ip();
     let web = match target {
         sip::Target::Flow(id) => shared.ctx.sip.flow(*id).is_some_and(|f| f.transport.is_websocket()),
         sip::Target::Address(..) => false,
@@ -636,7 +636,7 @@ pub(crate) fn open_leg_at(
     let mut hash = DefaultHasher::new();
     (call_id, rand::random::<u64>()).hash(&mut hash);
     let id = media_hub::StreamId::new(format!("{}:call/{:016x}", crate::NAME, hash.finish()));
-    let pair = shared.ctx.ports.udp().map_err(|error| {
+    let pair = shared.ctx.ports.dual().map_err(|error| {
         tracing::warn!(%error, "no media port for a call");
         Reason::NoMediaPort
     })?;

@@ -417,7 +417,8 @@ impl Leg {
     }
 
     pub async fn receive_rtcp(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.pair.rtcp.recv_from(buffer).await
+        let (n, from) = self.pair.rtcp.recv_from(buffer).await?;
+        Ok((n, media_net::unmapped(from)))
     }
 
     /// One datagram of the RTP port.

@@ -13,4 +13,4 @@ pub use latch::{Latch, SourceLatch};
 pub use ports::{PlainPair, PortError, PortLease, PortPool, PortPoolStats, RtpPair};
 pub use rounds::{Rounds, Serve};
 pub use tcp::{RtpTcp, RtpTcpReader, RtpTcpWriter, TcpError, accept_one, connect};
-pub use udp::{Batch, RtpSocket, receive_now};
+pub use udp::{Batch, RtpSocket, receive_now, unmapped};

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::udp::RtpSocket;
+use crate::udp::{RtpSocket, Use, bind_plain};
 
 /// Ports tried in one allocation before giving up (others on this machine may hold some).
 const MAX_TRIES: usize = 256;
@@ -104,6 +104,19 @@ pub struct PlainPair {
     pub lease: PortLease,
 }
 
+fn plain_pair(addr: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::UdpSocket)> {
+    let reports = SocketAddr::new(addr.ip(), addr.port() + 1);
+    Ok((bind_plain(addr, Use::Media)?, bind_plain(reports, Use::Reports)?))
+}
+
+impl RtpPair {
+    fn of((rtp, rtcp): (std::net::UdpSocket, std::net::UdpSocket), lease: PortLease) -> Result<RtpPair, PortError> {
+        let rtp = RtpSocket::watched(rtp).map_err(PortError::Bind)?;
+        let rtcp = UdpSocket::from_std(rtcp).map_err(PortError::Bind)?;
+        Ok(RtpPair { rtp, rtcp, lease })
+    }
+}
+
 impl PortPool {
     /// Even ports of `range` on `address` (0.0.0.0 or :: for all). `drain`: rest before reuse, so that late packets of an old
     /// call do not reach a new one; 5 s is usual.
@@ -136,11 +149,29 @@ impl PortPool {
         Ok(PortLease { shared: Arc::clone(&self.shared), port })
     }
 
-    fn bind<T>(&self, mut make: impl FnMut(SocketAddr) -> io::Result<T>) -> Result<(T, PortLease), PortError> {
+    /// Where sockets of calls are bound: for all addresses that is both IPv4 and IPv6, where this machine has it.
+    fn any(&self) -> IpAddr {
+        static BOTH: LazyLock<bool> =
+            LazyLock::new(|| bind_plain(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0), Use::Reports).is_ok());
+        match self.shared.address {
+            IpAddr::V4(ip) if ip.is_unspecified() && *BOTH => Ipv6Addr::UNSPECIFIED.into(),
+            other => other,
+        }
+    }
+
+    fn bind<T>(&self, make: impl FnMut(SocketAddr) -> io::Result<T>) -> Result<(T, PortLease), PortError> {
+        self.bind_at(self.shared.address, make)
+    }
+
+    fn bind_at<T>(
+        &self,
+        address: IpAddr,
+        mut make: impl FnMut(SocketAddr) -> io::Result<T>,
+    ) -> Result<(T, PortLease), PortError> {
         let mut last = None;
         for _ in 0..MAX_TRIES {
             let lease = self.lease().map_err(|e| last.take().map_or(e, PortError::Bind))?;
-            match make(SocketAddr::new(self.shared.address, lease.port)) {
+            match make(SocketAddr::new(address, lease.port)) {
                 Ok(t) => return Ok((t, lease)),
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse || e.kind() == io::ErrorKind::PermissionDenied => {
                     self.shared.lock().foreign += 1;
@@ -154,22 +185,17 @@ impl PortPool {
 
     /// A bound pair of UDP sockets. Call within a tokio runtime.
     pub fn udp(&self) -> Result<RtpPair, PortError> {
-        let ((rtp, rtcp), lease) = self.bind(|addr| {
-            let rtp = RtpSocket::bind(addr)?;
-            let rtcp = std::net::UdpSocket::bind(SocketAddr::new(addr.ip(), addr.port() + 1))?;
-            rtcp.set_nonblocking(true)?;
-            Ok((rtp, UdpSocket::from_std(rtcp)?))
-        })?;
-        Ok(RtpPair { rtp, rtcp, lease })
+        self.bind(plain_pair).and_then(|(pair, lease)| RtpPair::of(pair, lease))
     }
 
-    /// As [`Self::udp`] without a runtime.
+    /// As [`Self::udp`] for far ends of IPv4 or IPv6; the addresses of reports that come are to be [`crate::unmapped`].
+    pub fn dual(&self) -> Result<RtpPair, PortError> {
+        self.bind_at(self.any(), plain_pair).and_then(|(pair, lease)| RtpPair::of(pair, lease))
+    }
+
+    /// As [`Self::dual`] without a runtime.
     pub fn plain(&self) -> Result<PlainPair, PortError> {
-        let ((rtp, rtcp), lease) = self.bind(|addr| {
-            let rtcp = std::net::UdpSocket::bind(SocketAddr::new(addr.ip(), addr.port() + 1))?;
-            rtcp.set_nonblocking(true)?;
-            Ok((crate::udp::bind_plain(addr)?, rtcp))
-        })?;
+        let ((rtp, rtcp), lease) = self.bind_at(self.any(), plain_pair)?;
         Ok(PlainPair { rtp, rtcp, lease })
     }
 
@@ -191,6 +217,8 @@ impl PortPool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[tokio::test]
@@ -213,5 +241,48 @@ mod tests {
         assert!(matches!(pool.reserve(), Err(PortError::Exhausted(3))));
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(pool.udp().is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_socket_for_both_kinds_of_address() {
+        if std::net::UdpSocket::bind("[::1]:0").is_err() {
+            println!("no IPv6 on this machine");
+            return;
+        }
+        let pool = PortPool::new(Ipv4Addr::UNSPECIFIED.into(), 42_111..=42_119, Duration::ZERO);
+        let (dual, plain) = (pool.dual().unwrap(), pool.plain().unwrap());
+        let mut buffer = [0; 9];
+        for peer in ["127.0.0.1:0", "[::1]:0"] {
+            let far = UdpSocket::bind(peer).await.unwrap();
+            let from = far.local_addr().unwrap();
+            for (port, sound) in
+                [(dual.lease.port(), true), (dual.lease.port() + 1, false), (plain.lease.port(), true)]
+            {
+                far.send_to(b"there", (from.ip(), port)).await.unwrap();
+                let came = match (port == plain.lease.port(), sound) {
+                    (true, _) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        let (_, came) = plain.rtp.recv_from(&mut buffer).unwrap();
+                        plain.rtp.send_to(b"back", crate::unmapped(came)).unwrap();
+                        came
+                    }
+                    (_, true) => {
+                        let mut batch = crate::Batch::new();
+                        dual.rtp.recv(&mut batch).await.unwrap();
+                        let came = batch.iter().next().unwrap().1;
+                        assert_eq!(came, from, "a batch is unmapped already");
+                        dual.rtp.send_to(b"back", came).await.unwrap();
+                        came
+                    }
+                    _ => {
+                        let (_, came) = dual.rtcp.recv_from(&mut buffer).await.unwrap();
+                        dual.rtcp.send_to(b"back", crate::unmapped(came)).await.unwrap();
+                        came
+                    }
+                };
+                assert_eq!(crate::unmapped(came), from);
+                assert_eq!(far.recv_from(&mut buffer).await.unwrap(), (4, SocketAddr::new(from.ip(), port)));
+            }
+        }
     }
 }

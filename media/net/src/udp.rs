@@ -58,15 +58,35 @@ impl Batch {
     }
 }
 
-/// Binds with enlarged buffers (as far as the kernel grants them), not blocking.
-pub(crate) fn bind_plain(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+/// What a socket is for: media wants larger buffers (as far as the kernel grants them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Media,
+    Reports,
+}
+
+/// Binds without blocking. A socket of IPv6 takes IPv4 too (RFC 3493 5.3): it is sent to by addresses of either kind.
+pub(crate) fn bind_plain(addr: SocketAddr, what: Use) -> io::Result<std::net::UdpSocket> {
     let s = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     s.set_nonblocking(true)?;
-    // Only a wish: the kernel caps it at net.core.rmem_max.
-    let _ = s.set_recv_buffer_size(RECEIVE_BUFFER);
-    let _ = s.set_send_buffer_size(SEND_BUFFER);
+    if addr.is_ipv6() {
+        s.set_only_v6(false)?;
+    }
+    if what == Use::Media {
+        // Only a wish: the kernel caps it at net.core.rmem_max.
+        let _ = s.set_recv_buffer_size(RECEIVE_BUFFER);
+        let _ = s.set_send_buffer_size(SEND_BUFFER);
+    }
     s.bind(&addr.into())?;
     Ok(s.into())
+}
+
+/// The address as its sender means it: an IPv4 address that a socket of IPv6 shows as mapped becomes itself again.
+pub fn unmapped(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(a) => a.ip().to_ipv4_mapped().map_or(addr, |ip| SocketAddr::new(ip.into(), a.port())),
+        SocketAddr::V4(_) => addr,
+    }
 }
 
 /// Takes up to [`BATCH`] datagrams without waiting; 0 when nothing is there.
@@ -87,7 +107,11 @@ pub struct RtpSocket {
 impl RtpSocket {
     /// Binds with enlarged buffers (as far as the kernel grants them). Call within a tokio runtime.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Ok(RtpSocket { socket: UdpSocket::from_std(bind_plain(addr)?)? })
+        Self::watched(bind_plain(addr, Use::Media)?)
+    }
+
+    pub(crate) fn watched(socket: std::net::UdpSocket) -> io::Result<Self> {
+        Ok(RtpSocket { socket: UdpSocket::from_std(socket)? })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -206,7 +206,9 @@ impl Sip {
             },
             Target::Address(transport, peer) => (*transport, listening.towards(*transport, *peer).0),
         };
-        (transport, SocketAddr::new(listening.advertised.unwrap_or(own.ip()), own.port()))
+        // What is told to peers of IPv4 is of no use to those of IPv6.
+        let told = listening.advertised.filter(|told| told.is_ipv4() == own.is_ipv4());
+        (transport, SocketAddr::new(told.unwrap_or(own.ip()), own.port()))
     }
 
     /// A Contact by which this peer reaches us: `sip:user@ip:port`, with `;transport=` for all but UDP.

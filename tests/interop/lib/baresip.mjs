@@ -7,7 +7,7 @@ import { readWav } from './sound.mjs';
 import { until } from './stage.mjs';
 
 export class Baresip {
-  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film, host = '127.0.0.1' }) {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film, host = '127.0.0.1', own = '127.0.0.1' }) {
     const phone = new Baresip();
     phone.user = user;
     phone.stage = stage;
@@ -19,7 +19,7 @@ export class Baresip {
     const sip = await freePorts(), control = await freePorts(), rtp = await freePorts(40);
     phone.events = [];
     writeFileSync(join(phone.folder, 'config'), [
-      'poll_method epoll', `sip_listen 127.0.0.1:${sip}`, 'sip_transports udp,tcp', 'net_interface 127.0.0.1', 'prefer_ipv6 no', 'call_local_timeout 60', 'call_max_calls 4',
+      'poll_method epoll', `sip_listen ${own}:${sip}`, 'sip_transports udp,tcp', `net_interface ${own.replace(/[[\]]/g, '')}`, `prefer_ipv6 ${own === '127.0.0.1' ? 'no' : 'yes'}`, 'call_local_timeout 60', 'call_max_calls 4',
       'module_path /usr/lib/baresip/modules', 'module g711.so', 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
       'module_app menu.so', 'module_app ctrl_tcp.so', `ctrl_tcp_listen 127.0.0.1:${control}`,
       `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', 'ausrc_srate 8000', 'auplay_srate 8000', 'ausrc_channels 1', 'auplay_channels 1',

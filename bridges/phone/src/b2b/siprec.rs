@@ -218,7 +218,7 @@ impl Session {
     /// One dialog with the recorder, to its end.
     async fn once(&mut self) -> Failed {
         let ports = &self.shared.ctx.ports;
-        let (Ok(first), Ok(second)) = (ports.udp(), ports.udp()) else { return Failed::NoPort };
+        let (Ok(first), Ok(second)) = (ports.dual(), ports.dual()) else { return Failed::NoPort };
         let pairs = [Arc::new(first), Arc::new(second)];
         let target = match self.locate().await {
             Ok(target) => target,

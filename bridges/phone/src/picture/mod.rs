@@ -112,7 +112,7 @@ impl Picture {
         if self.pair.is_none() {
             self.pair = self
                 .ports
-                .udp()
+                .dual()
                 .inspect_err(|error| tracing::warn!(%error, "no media port for a terminal's picture"))
                 .ok();
         }
@@ -214,7 +214,7 @@ impl Picture {
             // An error here is an ICMP answer to an earlier report.
             got = pair.rtcp.recv_from(&mut intake.control) => {
                 if let Ok((n, from)) = got {
-                    intake.got = Got::Control(n, from);
+                    intake.got = Got::Control(n, media_net::unmapped(from));
                 }
                 Ok(())
             }
