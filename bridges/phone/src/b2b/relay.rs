@@ -7,6 +7,10 @@
 //! read with one system call, written with one, and allocates nothing: the buffers belong to the thread. What has its own time,
 //! as what we play and the timers of a protection, is done by a task of the call that otherwise sleeps.
 
+mod pass;
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +27,7 @@ use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use self::pass::{is_law, pass, pass_control, set_number, table_of, turn};
 use super::sdp::Described;
 use super::turn::{Said, Slot, Sound, Turner, Turning};
 use crate::metrics::Metrics;
@@ -766,179 +771,3 @@ fn is_icmp(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable};
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | Interrupted)
 }
-
-fn is_law(number: u8) -> bool {
-    number == 0 || number == 8
-}
-
-/// Which of [`LAWS`] turns the sound of packets with this number, one of the two laws, into the other law.
-fn table_of(number: u8) -> usize {
-    usize::from(number == 8)
-}
-
-/// Turns the sound of a packet by one of [`LAWS`].
-fn turn(out: &mut [u8], packet: &RtpPacket<'_>, table: usize) {
-    let Some(table) = LAWS.get(table) else { return };
-    let until = out.len() - usize::from(packet.padding).min(out.len());
-    let start = until - packet.payload.len().min(until);
-    for byte in out.get_mut(start..until).unwrap_or_default() {
-        *byte = table[usize::from(*byte)];
-    }
-}
-
-fn set_number(out: &mut [u8], number: u8) {
-    if let Some(byte) = out.get_mut(1) {
-        *byte = *byte & 0x80 | number;
-    }
-}
-
-/// One RTP packet of a phone; false when it is none of the call's. What the other phone hears, and nothing else, is what a recorder
-/// gets: while one holds, it is silent there too.
-fn pass(
-    from: &mut Leg,
-    to: &mut Leg,
-    data: &[u8],
-    source: SocketAddr,
-    now: Instant,
-    [sender, copies]: [&mut BatchSender; 2],
-) -> bool {
-    let Ok(packet) = RtpPacket::parse(data) else { return false };
-    let number = packet.payload_type;
-    // Before the answer the caller's sound has no place to go; it teaches us the caller's address all the same.
-    let known = to.end.map_or(u128::MAX, |e| e.numbers);
-    let own = from.end.map_or(0, |e| e.numbers);
-    let is = |set: u128| set >> number & 1 == 1;
-    let law = is_law(number);
-    let turns = || from.turner.as_ref().is_some_and(|t| t.knows(number));
-    if !(is(known) || is(own) || law || number == COMFORT_NOISE || turns()) || !from.accepts(source, packet.ssrc, now) {
-        return false;
-    }
-    from.heard = now;
-    let clock = from.end.map_or(8000, |e| e.clock);
-    // Keys keep one time stamp for many packets: that is no jitter.
-    let voice = law || from.payload_type == Some(number) || packet.payload.len() > 4;
-    if voice && number != COMFORT_NOISE {
-        from.payload_type = Some(number);
-    }
-    from.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, clock, voice, now);
-    let Some(end) = to.end.filter(|e| e.hears) else { return true };
-    let Some(target) = to.rtp_to() else { return true };
-    if from.turner.is_some() {
-        turned(from, to, &packet, data, target, now, sender);
-    } else if is(end.numbers) {
-        to.emit(sender, target, data, |_| {});
-    } else if law && end.numbers >> (8 - number) & 1 == 1 {
-        to.emit(sender, target, data, |out| {
-            turn(out, &packet, table_of(number));
-            set_number(out, 8 - number);
-        });
-    } else {
-        return true;
-    }
-    if let Some(copy) = &from.copy {
-        copy.push(&packet, data, copies);
-    }
-    true
-}
-
-/// One RTP packet of a phone whose sound or keys the other one may not understand as they are.
-fn turned(
-    from: &mut Leg,
-    to: &mut Leg,
-    packet: &RtpPacket<'_>,
-    data: &[u8],
-    target: SocketAddr,
-    now: Instant,
-    sender: &mut BatchSender,
-) {
-    let Some(turner) = &mut from.turner else { return };
-    match turner.hear(packet, now) {
-        Said::Nothing => {}
-        Said::Made => turner.made().for_each(|made| to.emit(sender, target, &made, |_| {})),
-        Said::Pass { number, sequence, law } => {
-            to.emit(sender, target, data, |out| {
-                if let Some(law) = law {
-                    turn(out, packet, law);
-                }
-                set_number(out, number);
-                if let Some([_, _, high, low]) = out.first_chunk_mut::<4>() {
-                    [*high, *low] = sequence.to_be_bytes();
-                }
-            });
-        }
-    }
-    if turner.report_due(now) {
-        let report = turner.report(to.reception.block(now), now);
-        send_report(to, report);
-    }
-    // Who only sends is told what comes of it, too.
-    if let Some(back) = &mut to.turner
-        && back.report_due(now)
-    {
-        let report = back.report(from.reception.block(now), now);
-        send_report(from, report);
-    }
-}
-
-/// Sends a report of our own to a phone.
-fn send_report(leg: &mut Leg, mut report: Vec<u8>) {
-    let (Some(target), Some(end)) = (leg.rtcp_to(), leg.end) else { return };
-    if leg.channel.protect(&mut report, 0).is_ok() {
-        let socket = if end.mux { &leg.pair.rtp } else { &leg.pair.rtcp };
-        let _ = socket.send_to(&report, target);
-    }
-}
-
-/// What goes on of a report where our sound stands in for a phone's: what the phone says of its own stream if that passes as it is, with
-/// what we received of the other one. None: nothing goes on, we report ourselves.
-fn own_report(from: &mut Leg, to: &mut Leg, data: &[u8], now: Instant) -> Option<Vec<u8>> {
-    let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
-    for packet in &packets {
-        if let Rtcp::SenderReport { ntp, .. } = packet {
-            from.reception.sender_report(*ntp, now);
-        }
-    }
-    if from.turner.as_ref().is_some_and(|t| t.active()) {
-        return None;
-    }
-    packets.retain(|p| !matches!(p, Rtcp::Other { .. }));
-    for packet in &mut packets {
-        if let Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } = packet {
-            *reports = to.reception.block(now).into_iter().collect();
-        }
-    }
-    Some(Rtcp::write_compound(&packets)).filter(|out| !out.is_empty())
-}
-
-/// One RTCP packet of a phone: passed on as it is, since SSRCs, sequence numbers and counts are the same on both legs.
-fn pass_control(
-    from: &mut Leg,
-    to: &mut Leg,
-    data: &[u8],
-    source: SocketAddr,
-    now: Instant,
-    [sender, copies]: [&mut BatchSender; 2],
-) -> bool {
-    let host = from.source.or(from.end.and_then(|e| e.rtp)).map(|a| a.ip());
-    if host != Some(source.ip()) {
-        return false;
-    }
-    from.rtcp_source = Some(source);
-    from.heard = now;
-    if let Some(copy) = &from.copy {
-        // A recorder needs the senders' clocks to lay both sides over each other.
-        copies.push_packet(copy.rtcp, data);
-    }
-    let Some(target) = to.rtcp_to() else { return false };
-    if [&from.turner, &to.turner].into_iter().flatten().any(|t| t.active()) {
-        if let Some(own) = own_report(from, to, data, now) {
-            to.emit(sender, target, &own, |_| {});
-        }
-        return true;
-    }
-    to.emit(sender, target, data, |_| {});
-    true
-}
-
-#[cfg(test)]
-mod tests;
