@@ -255,8 +255,7 @@ mod tests {
         for peer in ["127.0.0.1:0", "[::1]:0"] {
             let far = UdpSocket::bind(peer).await.unwrap();
             let from = far.local_addr().unwrap();
-            for (port, sound) in
-                [(dual.lease.port(), true), (dual.lease.port() + 1, false), (plain.lease.port(), true)]
+            for (port, sound) in [(dual.lease.port(), true), (dual.lease.port() + 1, false), (plain.lease.port(), true)]
             {
                 far.send_to(b"there", (from.ip(), port)).await.unwrap();
                 let came = match (port == plain.lease.port(), sound) {

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media_core::g711;
-use media_core::rtcp::Rtcp;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::udp::BATCH;
 use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
@@ -29,7 +28,7 @@ use tokio::task::JoinHandle;
 
 use self::pass::{is_law, pass, pass_control, set_number, table_of, turn};
 use super::sdp::Described;
-use super::turn::{Said, Slot, Sound, Turner, Turning};
+use super::turn::{Slot, Sound, Turner, Turning};
 use crate::metrics::Metrics;
 use crate::phone::Shared;
 use crate::reception::Reception;

@@ -1,25 +1,25 @@
 //! A call that stands between two phones: one task that carries what the one wants to the other.
 
 mod hand_over;
+mod keys;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bridge_core::{CallEndedBy, CallEntry, CallLeg, CallParty, CallState, Seat};
-use media_core::dtmf;
 use media_core::sdp::{Direction, OriginVersion, Sdp};
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::board::{Line, Order};
-use super::relay::{End as MediaEnd, Play, Relay};
+use super::relay::{End as MediaEnd, Relay};
 use super::replaces::DialogName;
 use super::ring::Ringing;
 use super::sdp::{self, Described, Local};
 use super::siprec::{Recording, Voice};
 use super::transfer::{self, Going, Gone, Transfer};
-use super::{Over, ended, hung_up, voice};
+use super::{Over, ended, hung_up};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::{Place, Shared};
@@ -32,8 +32,6 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_TELLS: u8 = 5;
 /// Keys by INFO that wait for the other phone's answer.
 const MOST_INFOS: usize = 8;
-/// A phone that was heard so lately sends sound.
-const SPEAKS: Duration = Duration::from_secs(1);
 
 /// A phone's leg.
 pub(crate) struct Side {

@@ -182,4 +182,3 @@ pub(super) fn pass_control(
     to.emit(sender, target, data, |_| {});
     true
 }
-

@@ -1,6 +1,16 @@
 //! Keys of a standing call that come or go by INFO.
 
-use super::Standing;
+use std::time::Duration;
+
+use media_core::dtmf;
+use sip::{Method, Request, Response, TxId, Uri};
+
+use super::super::relay::Play;
+use super::super::voice;
+use super::{MOST_INFOS, Standing};
+
+/// A phone that was heard so lately sends sound.
+const SPEAKS: Duration = Duration::from_secs(1);
 
 impl Standing<'_> {
     /// A key in RTP for a phone that knows no telephone events: it is told by INFO.
