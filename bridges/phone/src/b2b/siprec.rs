@@ -260,7 +260,7 @@ impl Session {
             asked: now,
             began: now,
         };
-        if let Err(why) = self.copy(&dialog, &answer.body).await {
+        if let Err(why) = self.copy(&dialog, &answer.body) {
             return Failed::Refused(why);
         }
         let _counted = Counted::new(&self.shared);
@@ -312,17 +312,17 @@ impl Session {
     }
 
     /// Sends the copies where an answer wants them.
-    async fn copy(&self, dialog: &Dialog, answer: &[u8]) -> Result<(), String> {
+    fn copy(&self, dialog: &Dialog, answer: &[u8]) -> Result<(), String> {
         let answer = Sdp::parse(answer).map_err(|_| "its answer cannot be read")?;
         let takes = taken(&dialog.sent, &answer);
         if takes.iter().all(|t| matches!(t, Takes::Nothing)) {
             return Err("it takes none of the formats".to_owned());
         }
-        self.send_to(dialog, takes).await;
+        self.send_to(dialog, takes);
         Ok(())
     }
 
-    async fn send_to(&self, dialog: &Dialog, takes: [Takes; 2]) {
+    fn send_to(&self, dialog: &Dialog, takes: [Takes; 2]) {
         let mut takes = takes.into_iter();
         let copies = dialog.pairs.each_ref().map(|pair| match takes.next() {
             Some(Takes::Sound { rtp, rtcp, numbers }) => {
@@ -339,7 +339,7 @@ impl Session {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let over = tokio::select! {
-                event = dialog.call.next() => self.on_event(dialog, event).await,
+                event = dialog.call.next() => self.on_event(dialog, event),
                 changed = self.voices.changed() => match changed {
                     Ok(()) => {
                         dialog.untold = true;
@@ -349,7 +349,7 @@ impl Session {
                     // The call has ended, which is nobody's failure: whoever dropped it stops us.
                     Err(_) => std::future::pending().await,
                 },
-                answer = done(&mut dialog.telling) => self.on_told(dialog, answer).await,
+                answer = done(&mut dialog.telling) => self.on_told(dialog, answer),
                 answer = done(&mut dialog.asking) => match answer {
                     // It does not know OPTIONS: it is there all the same.
                     Ok(answer) if !matches!(answer.code, 408 | 481) => None,
@@ -364,15 +364,15 @@ impl Session {
         }
     }
 
-    async fn on_event(&mut self, dialog: &mut Dialog, event: Option<CallEvent>) -> Option<String> {
+    fn on_event(&mut self, dialog: &mut Dialog, event: Option<CallEvent>) -> Option<String> {
         match event {
             None => Some("its dialog is gone".to_owned()),
             Some(CallEvent::Ended(EndReason::Bye(_))) => Some("it hung up".to_owned()),
             Some(CallEvent::Ended(reason)) => Some(ended(&reason)),
-            Some(CallEvent::Request { tx, request }) => self.on_request(dialog, tx, &request).await,
+            Some(CallEvent::Request { tx, request }) => self.on_request(dialog, tx, &request),
             Some(CallEvent::Confirmed(ack)) => {
                 if std::mem::take(&mut dialog.awaits_answer) {
-                    return self.copy(dialog, &ack.body).await.err();
+                    return self.copy(dialog, &ack.body).err();
                 }
                 None
             }
@@ -380,7 +380,7 @@ impl Session {
         }
     }
 
-    async fn on_request(&mut self, dialog: &mut Dialog, tx: TxId, request: &Request) -> Option<String> {
+    fn on_request(&mut self, dialog: &mut Dialog, tx: TxId, request: &Request) -> Option<String> {
         let response = match &request.method {
             Method::Invite | Method::Update => {
                 dialog.timer.refreshed(Instant::now());
@@ -404,7 +404,7 @@ impl Session {
                             let address = crate::call::media_address(&self.shared, &dialog.target);
                             let mut answer = offer::answer(&dialog.sent, &theirs, &takes);
                             self.origin.stamp(&mut answer, "skybridge", address);
-                            self.send_to(dialog, takes).await;
+                            self.send_to(dialog, takes);
                             let mut response = request.respond(200);
                             response.set_body("application/sdp", sdp_body(answer.to_string()));
                             response
@@ -435,11 +435,11 @@ impl Session {
         dialog.telling = Some(tokio::spawn(async move { handle.send(request).await }));
     }
 
-    async fn on_told(&mut self, dialog: &mut Dialog, answer: Result<Response, SipError>) -> Option<String> {
+    fn on_told(&mut self, dialog: &mut Dialog, answer: Result<Response, SipError>) -> Option<String> {
         match answer {
             Ok(answer) if answer.is_success() => {
                 dialog.timer.answered(&answer.headers, Instant::now());
-                if let Err(why) = self.copy(dialog, &answer.body).await {
+                if let Err(why) = self.copy(dialog, &answer.body) {
                     return Some(why);
                 }
                 self.metadata.told();
