@@ -63,7 +63,7 @@ test('alarms, positions and a tree of 20,000 channels in Chromium', { timeout: 2
   const audit = (await gateway.api.get('/audit?limit=50')).items;
   for (const verb of ['acknowledge_alarm', 'reset_alarm']) assert.ok(audit.some((a) => a.verb === verb && a.account === 'admin' && a.outcome === 'ok'), `${verb} is in the audit log`);
   const viewer = await gateway.account('looker', 'viewer');
-  assert.equal((await viewer.get('/alarms?kind=device&severity=1')).total, 2);
+  await until('both are on the list', async () => (await viewer.get('/alarms?kind=device&severity=1')).total === 2, 5);
   assert.equal((await viewer.refused('POST', `/alarms/${alarm}/reset`)).status, 403);
 
   // ---- to the live picture

@@ -24,10 +24,13 @@ for (const file of files) {
   child.stdout.setEncoding('utf8').on('data', (t) => { text += t; process.stdout.write(t.replace(/^ℹ (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) .*\n/gm, '')); });
   const code = await new Promise((done) => child.once('close', done));
   const skipped = Number(text.match(/skipped (\d+)/)?.[1] ?? 0);
-  results.push({ file, ok: code === 0, skipped, seconds: (Date.now() - at) / 1000 });
+  // What failed is said once more at the end: whoever has only the last lines of a long run must find the reason there.
+  const why = code === 0 ? '' : text.split('✖ failing tests:')[1] ?? text;
+  results.push({ file, ok: code === 0, skipped, why: why.trim().slice(0, 4_000), seconds: (Date.now() - at) / 1000 });
 }
 console.log('\nProofs with programs that are not ours:');
 for (const r of results) console.log(`  ${r.ok ? (r.skipped ? 'skipped' : 'passed ') : 'FAILED '}  ${r.seconds.toFixed(0).padStart(4)} s  ${r.file}${r.ok ? '' : '   (logs and pictures in out/)'}`);
 const failed = results.filter((r) => !r.ok).length;
+for (const r of results.filter((r) => !r.ok)) console.log(`\n${r.file}\n${r.why}\n`);
 console.log(`${results.length - failed} of ${results.length} in ${((Date.now() - began) / 1000).toFixed(0)} s`);
 process.exit(failed ? 1 : 0);
