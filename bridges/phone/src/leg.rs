@@ -21,7 +21,7 @@ use media_core::tones::{Tone, ToneDetector};
 use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
 use media_hub::Publisher;
 use media_net::{Batch, Latch, PortPool, RtpPair, SourceLatch};
-use media_secure::{Channel, Input, Peer, undress};
+use media_secure::{Channel, Component, Input, Peer, Remote, undress};
 
 use crate::config::InbandDtmf;
 use crate::faults::Reason;
@@ -337,9 +337,10 @@ impl Leg {
 
     fn agree(&mut self, mut media: NegotiatedMedia, keys: &media_secure::Agreed) -> Agreed {
         let now = Instant::now();
-        self.channel.agree(keys, media.remote, now);
+        media.rtcp_mux &= matches!(keys, media_secure::Agreed::Plain) || self.security.mux();
+        let remote = Remote { rtp: media.remote, rtcp: media.remote_rtcp, mux: media.rtcp_mux };
+        self.channel.agree(keys, remote, now);
         self.transmit();
-        media.rtcp_mux &= self.channel.is_plain() || self.security.mux();
         let codec_changed = self.media.as_ref().is_some_and(|m| m.codec != media.codec);
         let held = media.held;
         if self.media.is_none() || codec_changed {
@@ -427,7 +428,7 @@ impl Leg {
             return self.on_plain(data, from, now);
         }
         let mut plain = std::mem::take(&mut self.plain);
-        match self.channel.input(data, from, now, &mut plain) {
+        match self.channel.input(Component::Rtp, data, from, now, &mut plain) {
             Input::Media(data) => {
                 // It was proved by its tag: wherever it comes from, it is from this phone.
                 self.latch.reopen();
@@ -446,8 +447,9 @@ impl Leg {
 
     /// Sends what the protection itself has to say: STUN, DTLS.
     fn transmit(&mut self) {
-        while let Some((to, datagram)) = self.channel.poll_transmit() {
-            let _ = self.pair.rtp.socket().try_send_to(&datagram, to);
+        while let Some((component, to, datagram)) = self.channel.poll_transmit() {
+            let socket = if component == Component::Rtp { self.pair.rtp.socket() } else { &self.pair.rtcp };
+            let _ = socket.try_send_to(&datagram, to);
         }
     }
 
@@ -500,10 +502,11 @@ impl Leg {
     /// One datagram of the RTCP port.
     pub fn on_rtcp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {
         let mut plain = std::mem::take(&mut self.plain);
-        if let Input::Media(data) = self.channel.input(data, from, now, &mut plain) {
+        if let Input::Media(data) = self.channel.input(Component::Rtcp, data, from, now, &mut plain) {
             self.on_plain_rtcp(data, from, now);
         }
         self.plain = plain;
+        self.transmit();
     }
 
     fn on_plain_rtcp(&mut self, data: &[u8], from: SocketAddr, now: Instant) {

@@ -107,6 +107,8 @@ impl Ice {
     }
 }
 
+/// Handshakes that begin before the answer which says of them is there: datagrams kept.
+const MOST_EARLY: usize = 4;
 /// Sources that ICE may have proved, and datagrams that wait to be sent.
 const MOST_SOURCES: usize = 16;
 const MOST_OUT: usize = 64;
@@ -126,34 +128,152 @@ enum State {
     Dtls(Box<Dtls>),
 }
 
-/// The protection of one leg's media.
-pub struct Channel {
-    state: State,
-    incoming: Option<Incoming>,
-    outgoing: Option<Outgoing>,
-    out: Vec<(SocketAddr, Vec<u8>)>,
-    failure: Option<Failure>,
-    refused: u64,
+/// Which port of a leg a datagram belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    Rtp,
+    Rtcp,
 }
 
-impl Default for Channel {
-    fn default() -> Self {
-        Channel { state: State::Plain, incoming: None, outgoing: None, out: Vec::new(), failure: None, refused: 0 }
-    }
+/// Where the far end wants its media.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Remote {
+    pub rtp: Option<SocketAddr>,
+    pub rtcp: Option<SocketAddr>,
+    /// Reports share the port of the sound (RFC 5761).
+    pub mux: bool,
+}
+
+/// The protection of one leg's media.
+#[derive(Default)]
+pub struct Channel {
+    rtp: Half,
+    /// Reports on a port of their own have a handshake and keys of their own (RFC 5764 4); keys of a description serve both.
+    rtcp: Option<Box<Half>>,
 }
 
 impl Channel {
     /// Packets pass as they are.
     pub fn is_plain(&self) -> bool {
+        self.rtp.is_plain()
+    }
+
+    /// Takes what the dialog agreed on; the same as before changes nothing.
+    pub fn agree(&mut self, agreed: &Agreed, remote: Remote, now: Instant) {
+        self.rtp.agree(agreed, remote.rtp, now);
+        match agreed {
+            Agreed::Dtls(plan) if plan.ice.is_none() && !remote.mux => {
+                self.rtcp.get_or_insert_default().agree(agreed, remote.rtcp, now);
+            }
+            _ => self.rtcp = None,
+        }
+    }
+
+    fn half(&mut self, component: Component) -> &mut Half {
+        match (component, &mut self.rtcp) {
+            (Component::Rtcp, Some(rtcp)) => rtcp,
+            _ => &mut self.rtp,
+        }
+    }
+
+    /// One datagram of that port. `scratch` holds what is opened.
+    pub fn input<'a>(
+        &mut self,
+        component: Component,
+        data: &'a [u8],
+        from: SocketAddr,
+        now: Instant,
+        scratch: &'a mut Vec<u8>,
+    ) -> Input<'a> {
+        self.half(component).input(data, from, now, scratch)
+    }
+
+    /// Protects the packet that begins at `start` and ends `buf`, if it is to be; on an error nothing of it is left.
+    pub fn protect(&mut self, buf: &mut Vec<u8>, start: usize) -> Result<(), SrtpError> {
+        let report = buf.get(start..).is_some_and(media_core::rtp::is_rtcp);
+        self.half(if report { Component::Rtcp } else { Component::Rtp }).protect(buf, start)
+    }
+
+    /// What must be sent from which port: STUN answers, DTLS.
+    pub fn poll_transmit(&mut self) -> Option<(Component, SocketAddr, Vec<u8>)> {
+        if let Some((to, datagram)) = self.rtp.poll_transmit() {
+            return Some((Component::Rtp, to, datagram));
+        }
+        self.rtcp.as_mut()?.poll_transmit().map(|(to, datagram)| (Component::Rtcp, to, datagram))
+    }
+
+    /// Where media goes, when ICE has found it out. `Some(None)`: not yet.
+    pub fn destination(&self) -> Option<Option<SocketAddr>> {
+        self.rtp.destination()
+    }
+
+    /// When [`Channel::tick`] has something to do again.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.rtp.next_timeout(), self.rtcp.as_ref().and_then(|h| h.next_timeout())].into_iter().flatten().min()
+    }
+
+    pub fn tick(&mut self, now: Instant) {
+        self.rtp.tick(now);
+        if let Some(rtcp) = &mut self.rtcp {
+            rtcp.tick(now);
+        }
+    }
+
+    /// Why there are no keys for the sound and will not be. Reports without keys are not worth a call.
+    pub fn failure(&self) -> Option<Failure> {
+        self.rtp.failure
+    }
+
+    /// Keys stand, or none are needed.
+    pub fn ready(&self) -> bool {
+        self.rtp.ready()
+    }
+
+    /// Packets that were not authentic, came twice, or came before the keys.
+    pub fn refused(&self) -> u64 {
+        self.rtp.refused + self.rtcp.as_ref().map_or(0, |h| h.refused)
+    }
+}
+
+/// One port's part of it.
+struct Half {
+    state: State,
+    incoming: Option<Incoming>,
+    outgoing: Option<Outgoing>,
+    out: Vec<(SocketAddr, Vec<u8>)>,
+    /// A far end may send its ClientHello with the answer, and be faster than it (RFC 5763 5): without it the sound would begin a
+    /// second later, when it is repeated.
+    early: Vec<(SocketAddr, Vec<u8>)>,
+    failure: Option<Failure>,
+    refused: u64,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Half {
+            state: State::Plain,
+            incoming: None,
+            outgoing: None,
+            out: Vec::new(),
+            early: Vec::new(),
+            failure: None,
+            refused: 0,
+        }
+    }
+}
+
+impl Half {
+    /// Packets pass as they are.
+    fn is_plain(&self) -> bool {
         matches!(self.state, State::Plain)
     }
 
     /// Takes what the dialog agreed on; the same as before changes nothing. `described`: where the far end wants its media.
-    pub fn agree(&mut self, agreed: &Agreed, described: Option<SocketAddr>, now: Instant) {
+    fn agree(&mut self, agreed: &Agreed, described: Option<SocketAddr>, now: Instant) {
         match (&mut self.state, agreed) {
             (State::Plain, Agreed::Plain) => {}
-            (_, Agreed::Plain) => *self = Channel::default(),
-            (_, Agreed::Nothing) => *self = Channel { state: State::Nothing, ..Channel::default() },
+            (_, Agreed::Plain) => *self = Half::default(),
+            (_, Agreed::Nothing) => *self = Half { state: State::Nothing, ..Half::default() },
             (State::Sdes { ours, theirs }, Agreed::Sdes { ours: a, theirs: b }) => {
                 // A key that changes begins a new count; the other direction goes on.
                 if ours != a {
@@ -166,11 +286,11 @@ impl Channel {
                 }
             }
             (_, Agreed::Sdes { ours, theirs }) => {
-                *self = Channel {
+                *self = Half {
                     incoming: Incoming::new(theirs).ok(),
                     outgoing: Outgoing::new(ours).ok(),
                     state: State::Sdes { ours: ours.clone(), theirs: theirs.clone() },
-                    ..Channel::default()
+                    ..Half::default()
                 };
             }
             (State::Dtls(dtls), Agreed::Dtls(plan)) if dtls.plan.same_association(plan) => {
@@ -195,13 +315,30 @@ impl Channel {
                 let association = Association::new(&plan.identity, plan.fingerprints.clone(), plan.client, now);
                 let ice = plan.ice.clone().map(|p| Ice::new(p, now));
                 let dtls = Dtls { plan: plan.clone(), association, ice, peer: described };
-                *self = Channel { state: State::Dtls(Box::new(dtls)), ..Channel::default() };
+                let early = std::mem::take(&mut self.early);
+                *self = Half { state: State::Dtls(Box::new(dtls)), ..Half::default() };
+                // Of several phones that rang, the one that answered; behind NAT nobody knows its address, and the last is it.
+                let mut from = early.iter().map(|(from, _)| *from);
+                let from = from.clone().find(|from| Some(*from) == described).or(from.next_back());
+                if !plan.client && plan.ice.is_none() {
+                    for (at, data) in early.iter().filter(|(at, _)| Some(*at) == from) {
+                        self.dtls(data, *at, now);
+                    }
+                }
             }
         }
     }
 
     /// One datagram of the RTP or RTCP port. `scratch` holds what is opened.
-    pub fn input<'a>(&mut self, data: &'a [u8], from: SocketAddr, now: Instant, scratch: &'a mut Vec<u8>) -> Input<'a> {
+    fn input<'a>(&mut self, data: &'a [u8], from: SocketAddr, now: Instant, scratch: &'a mut Vec<u8>) -> Input<'a> {
+        if let State::Plain | State::Nothing = self.state
+            && matches!(data.first(), Some(20..=63))
+        {
+            if self.early.len() < MOST_EARLY && crate::dtls::records(data) {
+                self.early.push((from, data.to_vec()));
+            }
+            return Input::Bad;
+        }
         if let State::Plain = self.state {
             return Input::Media(data);
         }
@@ -286,7 +423,7 @@ impl Channel {
     }
 
     /// Protects the packet that begins at `start` and ends `buf`, if it is to be; on an error nothing of it is left.
-    pub fn protect(&mut self, buf: &mut Vec<u8>, start: usize) -> Result<(), SrtpError> {
+    fn protect(&mut self, buf: &mut Vec<u8>, start: usize) -> Result<(), SrtpError> {
         if let State::Plain = self.state {
             return Ok(());
         }
@@ -300,26 +437,26 @@ impl Channel {
     }
 
     /// What must be sent from the RTP port: STUN answers, DTLS.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         (!self.out.is_empty()).then(|| self.out.remove(0))
     }
 
     /// Where media goes, when ICE has found it out. `Some(None)`: not yet.
-    pub fn destination(&self) -> Option<Option<SocketAddr>> {
+    fn destination(&self) -> Option<Option<SocketAddr>> {
         match &self.state {
             State::Dtls(dtls) => dtls.ice.as_ref().map(|ice| ice.remote),
             _ => None,
         }
     }
 
-    /// When [`Channel::tick`] has something to do again.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    /// When [`Half::tick`] has something to do again.
+    fn next_timeout(&self) -> Option<Instant> {
         let State::Dtls(dtls) = &self.state else { return None };
         let ice = dtls.ice.as_ref().map(|ice| ice.due);
         [dtls.association.next_timeout(), ice].into_iter().flatten().min()
     }
 
-    pub fn tick(&mut self, now: Instant) {
+    fn tick(&mut self, now: Instant) {
         let State::Dtls(dtls) = &mut self.state else { return };
         if let Some(ice) = &mut dtls.ice {
             if now >= ice.due {
@@ -339,18 +476,8 @@ impl Channel {
         self.after(got);
     }
 
-    /// Why there are no keys and will not be.
-    pub fn failure(&self) -> Option<Failure> {
-        self.failure
-    }
-
     /// Keys stand, or none are needed.
-    pub fn ready(&self) -> bool {
+    fn ready(&self) -> bool {
         self.is_plain() || self.outgoing.is_some()
-    }
-
-    /// Packets that were not authentic, came twice, or came before the keys.
-    pub fn refused(&self) -> u64 {
-        self.refused
     }
 }

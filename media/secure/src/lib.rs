@@ -15,7 +15,7 @@ pub mod security;
 pub mod srtp;
 pub mod stream;
 
-pub use channel::{Agreed, Channel, Input};
+pub use channel::{Agreed, Channel, Component, Input, Remote};
 pub use describe::{Peer, PeerKeys, undress};
 pub use dtls::{Failure, Identity};
 pub use keys::Keys;

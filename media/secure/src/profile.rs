@@ -44,12 +44,12 @@ impl Profile {
         matches!(self, Profile::Gcm256 | Profile::Gcm128)
     }
 
-    /// What DTLS agreed on (RFC 5764 4.1.2).
-    pub fn of_dtls(profile: dimpl::SrtpProfile) -> Option<Profile> {
-        Some(match profile {
-            dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::Gcm256,
-            dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::Gcm128,
-            dimpl::SrtpProfile::AES128_CM_SHA1_80 => Profile::AesCm80,
+    /// The number of `use_srtp` (RFC 5764 4.1.2, RFC 7714 14.2); no other is agreed on by DTLS.
+    pub fn of_dtls(number: u16) -> Option<Profile> {
+        Some(match number {
+            0x0001 => Profile::AesCm80,
+            0x0007 => Profile::Gcm128,
+            0x0008 => Profile::Gcm256,
             _ => return None,
         })
     }

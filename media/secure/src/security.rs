@@ -85,7 +85,7 @@ impl Security {
             proto: proto.to_owned(),
             mid: browser.then(|| "0".to_owned()),
             bundled: browser,
-            mux: browser,
+            mux: matches!(kind, Kind::Dtls | Kind::Browser),
         }
     }
 

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::channel::{Channel, Input};
+use crate::channel::{Channel, Component, Input, Remote};
 use crate::describe::undress;
 
 const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.5\r\ns=-\r\nc=IN IP4 10.0.0.5\r\nt=0 0\r\n";
@@ -38,11 +39,14 @@ fn agree(kind: Kind) -> [Agreed; 2] {
 }
 
 fn carry(a: &mut Channel, b: &mut Channel, now: Instant) -> Vec<u8> {
+    over(Component::Rtp, a, b, vec![0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1, 2, 3], now)
+}
+
+fn over(component: Component, a: &mut Channel, b: &mut Channel, mut wire: Vec<u8>, now: Instant) -> Vec<u8> {
     let at = "10.0.0.1:1000".parse().unwrap();
-    let mut wire = vec![0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1, 2, 3];
     a.protect(&mut wire, 0).unwrap();
     let mut scratch = Vec::new();
-    match b.input(&wire, at, now, &mut scratch) {
+    match b.input(component, &wire, at, now, &mut scratch) {
         Input::Media(m) => m.to_vec(),
         other => panic!("{other:?}"),
     }
@@ -54,8 +58,8 @@ fn keys_of_a_description_fit_both_ends() {
     for kind in [Kind::Plain, Kind::Sdes] {
         let [a, b] = agree(kind);
         let (mut left, mut right) = (Channel::default(), Channel::default());
-        left.agree(&a, None, now);
-        right.agree(&b, None, now);
+        left.agree(&a, Remote::default(), now);
+        right.agree(&b, Remote::default(), now);
         assert_eq!(left.is_plain(), kind == Kind::Plain);
         assert_eq!(carry(&mut left, &mut right, now)[12..], [1, 2, 3]);
         carry(&mut right, &mut left, now);
@@ -65,7 +69,7 @@ fn keys_of_a_description_fit_both_ends() {
 #[test]
 fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
     let mut now = Instant::now();
-    for wrong in [false, true] {
+    for (wrong, mux) in [(false, true), (false, false), (true, true)] {
         let [a, b] = agree(Kind::Dtls);
         let (mut left, mut right) = (Channel::default(), Channel::default());
         let b = match (wrong, b) {
@@ -81,9 +85,11 @@ fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
             }
             (_, b) => b,
         };
-        let (at_left, at_right) = ("10.0.0.1:1000".parse().unwrap(), "10.0.0.2:1000".parse().unwrap());
-        left.agree(&a, Some(at_right), now);
-        right.agree(&b, Some(at_left), now);
+        let at = |host: u8, port| SocketAddr::from(([10, 0, 0, host], port));
+        let remote = |host| Remote { rtp: Some(at(host, 1000)), rtcp: Some(at(host, 1001)), mux };
+        let port = |component| if component == Component::Rtp { 1000 } else { 1001 };
+        left.agree(&a, remote(2), now);
+        right.agree(&b, remote(1), now);
         let mut scratch = Vec::new();
         // Before the keys nothing passes.
         assert!(left.protect(&mut vec![0x80; 20], 0).is_err());
@@ -91,13 +97,13 @@ fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
             now += Duration::from_millis(20);
             left.tick(now);
             right.tick(now);
-            while let Some((to, d)) = left.poll_transmit() {
-                assert_eq!(to, at_right);
-                right.input(&d, at_left, now, &mut scratch);
+            while let Some((component, to, d)) = left.poll_transmit() {
+                assert_eq!(to, at(2, port(component)));
+                right.input(component, &d, at(1, port(component)), now, &mut scratch);
             }
-            while let Some((to, d)) = right.poll_transmit() {
-                assert_eq!(to, at_left);
-                left.input(&d, at_right, now, &mut scratch);
+            while let Some((component, to, d)) = right.poll_transmit() {
+                assert_eq!(to, at(1, port(component)));
+                left.input(component, &d, at(2, port(component)), now, &mut scratch);
             }
         }
         if wrong {
@@ -106,8 +112,57 @@ fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
             assert!(left.ready() && right.ready() && left.failure().is_none());
             assert_eq!(carry(&mut left, &mut right, now)[12..], [1, 2, 3]);
             carry(&mut right, &mut left, now);
+            // Reports beside the sound have keys of their own: on the other port they are nothing.
+            let report = vec![0x80, 201, 0, 1, 0, 0, 0, 7];
+            assert_eq!(over(Component::Rtcp, &mut left, &mut right, report.clone(), now), report);
+            let mut wire = report;
+            left.protect(&mut wire, 0).unwrap();
+            let elsewhere = right.input(Component::Rtp, &wire, at(1, 1000), now, &mut scratch);
+            assert_eq!(matches!(elsewhere, Input::Media(_)), mux);
         }
     }
+}
+
+/// The answerer's first datagram comes before its answer does.
+#[test]
+fn a_handshake_that_begins_before_the_answer_is_not_lost() {
+    let now = Instant::now();
+    let [a, b] = agree(Kind::Dtls);
+    let (server, client) = if matches!(&a, Agreed::Dtls(plan) if plan.client) { (b, a) } else { (a, b) };
+    let (mut early, mut late) = (Channel::default(), Channel::default());
+    let at = SocketAddr::from(([10, 0, 0, 1], 1000));
+    let remote = Remote { rtp: Some(at), mux: true, ..Remote::default() };
+    early.agree(&client, remote, now);
+    early.tick(now);
+    let (_, _, hello) = early.poll_transmit().unwrap();
+    let mut scratch = Vec::new();
+    let stranger = SocketAddr::from(([10, 0, 0, 9], 1000));
+    assert_eq!(late.input(Component::Rtp, &hello, at, now, &mut scratch), Input::Bad);
+    assert_eq!(late.input(Component::Rtp, &hello, stranger, now, &mut scratch), Input::Bad);
+    late.agree(&server, remote, now);
+    let (_, to, _) = late.poll_transmit().expect("the hello is answered at once");
+    assert_eq!((to, late.failure()), (at, None));
+}
+
+/// What anybody may send to a port: no fault, no lost handshake.
+#[test]
+fn what_is_no_record_does_not_end_a_handshake() {
+    let now = Instant::now();
+    let [_, b] = agree(Kind::Dtls);
+    let mut channel = Channel::default();
+    channel.agree(&b, Remote { mux: true, ..Remote::default() }, now);
+    let at = "10.0.0.1:1000".parse().unwrap();
+    for length in 0..40 {
+        for first in [20, 22, 23, 63] {
+            let mut data = vec![first; length];
+            channel.input(Component::Rtp, &data, at, now, &mut Vec::new());
+            if let Some(version) = data.get_mut(1..3) {
+                version.copy_from_slice(&[254, 253]);
+                channel.input(Component::Rtp, &data, at, now, &mut Vec::new());
+            }
+        }
+    }
+    assert!(channel.failure().is_none());
 }
 
 #[test]

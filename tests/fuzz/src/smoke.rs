@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Entry = fn(&[u8]);
 
 /// Name, entry point, and the kinds of seeds that it likes.
-const TARGETS: [(&str, Entry, &[&str]); 24] = [
+const TARGETS: [(&str, Entry, &[&str]); 25] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
@@ -28,6 +28,7 @@ const TARGETS: [(&str, Entry, &[&str]); 24] = [
     ("vp8", media_core::fuzz::vp8, &["vp8", "bin"]),
     ("dtmf", media_core::fuzz::dtmf, &["dtmf", "rtp"]),
     ("media_keys", media_secure::fuzz::description, &["keys", "sdp"]),
+    ("media_handshake", media_secure::fuzz::handshake, &["bin", "rtp"]),
     ("phone_replaces", bridge_phone::fuzz::replaces, &["replaces"]),
     ("phone_identity", bridge_phone::fuzz::identity, &["identity", "sip"]),
     ("manscdp", bridge_gb28181::fuzz::manscdp, &["xml"]),

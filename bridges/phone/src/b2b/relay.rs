@@ -22,7 +22,7 @@ use media_core::g711;
 use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
 use media_net::udp::BATCH;
 use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
-use media_secure::{Agreed, Channel, Failure, Input, SrtpError};
+use media_secure::{Agreed, Channel, Component, Failure, Input, Remote, SrtpError};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -364,7 +364,8 @@ impl Leg {
     }
 
     fn describe(&mut self, end: End, learns: bool, now: Instant) {
-        self.channel.agree(&end.agreed, end.place.rtp, now);
+        let Place { rtp, rtcp, mux, .. } = end.place;
+        self.channel.agree(&end.agreed, Remote { rtp, rtcp, mux }, now);
         self.sound = Some(end.sound);
         let end = end.place;
         // A phone that only changes its direction keeps the address that was learned.
@@ -520,8 +521,9 @@ impl Leg {
 
     /// Sends what the protection itself has to say: STUN, DTLS.
     fn transmit(&mut self) {
-        while let Some((to, datagram)) = self.channel.poll_transmit() {
-            let _ = self.pair.rtp.send_to(&datagram, to);
+        while let Some((component, to, datagram)) = self.channel.poll_transmit() {
+            let socket = if component == Component::Rtp { &self.pair.rtp } else { &self.pair.rtcp };
+            let _ = socket.send_to(&datagram, to);
         }
     }
 
@@ -706,7 +708,7 @@ impl Work {
                 let now = Instant::now();
                 let mut bad = batch.cut() as u64;
                 for (data, source) in batch.iter() {
-                    let data = match from.channel.input(data, source, now, plain) {
+                    let data = match from.channel.input(Component::Rtp, data, source, now, plain) {
                         Input::Media(data) => data,
                         Input::Handled => continue,
                         Input::Bad => {
@@ -753,12 +755,13 @@ impl Work {
             };
             let now = Instant::now();
             for (data, source) in batch.iter() {
-                if let Input::Media(data) = from.channel.input(data, source, now, plain)
+                if let Input::Media(data) = from.channel.input(Component::Rtcp, data, source, now, plain)
                     && is_rtcp(data)
                 {
                     pass_control(from, to, data, source, now, [reports, copied_reports]);
                 }
             }
+            from.transmit();
             to.flush_reports(reports);
             from.flush_copies(copies, copied_reports);
             taken == BATCH

@@ -157,7 +157,7 @@ impl Transport {
                         events.push(TransportEvent::Closed(CloseReason::Fingerprint));
                         break;
                     }
-                    let keys = Profile::of_dtls(profile).ok_or(SrtpError::Keys);
+                    let keys = agreed(profile).ok_or(SrtpError::Keys);
                     match keys.and_then(|profile| server_keys(&material, profile)) {
                         Ok(keys) => {
                             self.connected = true;
@@ -211,5 +211,14 @@ impl Transport {
 
 /// The profile's name in the IANA registry.
 pub fn profile_name(profile: dimpl::SrtpProfile) -> &'static str {
-    Profile::of_dtls(profile).map_or("unknown", Profile::name)
+    agreed(profile).map_or("unknown", Profile::name)
+}
+
+fn agreed(profile: dimpl::SrtpProfile) -> Option<Profile> {
+    Some(match profile {
+        dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::Gcm256,
+        dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::Gcm128,
+        dimpl::SrtpProfile::AES128_CM_SHA1_80 => Profile::AesCm80,
+        _ => return None,
+    })
 }
