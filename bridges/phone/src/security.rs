@@ -71,17 +71,20 @@ fn transport(shared: &Shared, target: &Target) -> Transport {
     }
 }
 
-/// How a phone is offered its sound, best first: what it refuses with 488 is tried again in the next way.
-fn kinds(srtp: Srtp, transport: Transport) -> &'static [Kind] {
+/// How a far end is offered its sound, best first: what it refuses with 488 is tried again in the next way. `carrier`: it is a trunk.
+fn kinds(srtp: Srtp, transport: Transport, carrier: bool) -> &'static [Kind] {
     match (transport, srtp) {
         // A page knows nothing else.
         (Transport::Ws | Transport::Wss, Srtp::Require) => &[Kind::Browser],
         (Transport::Ws | Transport::Wss, _) => &[Kind::Browser, Kind::Plain],
-        (Transport::Tls, Srtp::Offer) => &[Kind::Sdes, Kind::Plain],
+        (_, Srtp::Off) => &[Kind::Plain],
+        (Transport::Tls, Srtp::Offer) if carrier => &[Kind::Sdes, Kind::Plain],
+        (Transport::Tls, Srtp::Offer) => &[Kind::Sdes, Kind::Dtls, Kind::Plain],
         (Transport::Tls, Srtp::Require) => &[Kind::Sdes, Kind::Dtls],
-        // No key of ours is ever put where others can read it.
+        // No key of ours is ever put where others can read it. Carriers know no DTLS, and their 488 is of codecs.
+        (Transport::Udp | Transport::Tcp, Srtp::Offer) if carrier => &[Kind::Plain],
+        (Transport::Udp | Transport::Tcp, Srtp::Offer) => &[Kind::Plain, Kind::Dtls],
         (Transport::Udp | Transport::Tcp, Srtp::Require) => &[Kind::Dtls],
-        (_, Srtp::Off) | (Transport::Udp | Transport::Tcp, Srtp::Offer) => &[Kind::Plain],
     }
 }
 
@@ -93,7 +96,7 @@ impl Security {
             keys_in_clear: shared.config.srtp_keys_in_clear,
             secret: matches!(transport, Transport::Tls | Transport::Wss),
         };
-        let kind = kind.or(kinds(rules.srtp, transport).first().copied()).unwrap_or(Kind::Plain);
+        let kind = kind.or(kinds(rules.srtp, transport, false).first().copied()).unwrap_or(Kind::Plain);
         Security { inner: media_secure::Security::new(kind), rules }
     }
 
@@ -108,8 +111,8 @@ impl Security {
     }
 
     /// The tries of a call to this target, best first. Each has keys of its own.
-    pub fn tries(shared: &Shared, target: &Target) -> Vec<Security> {
-        let kinds = kinds(shared.config.srtp, transport(shared, target));
+    pub fn tries(shared: &Shared, target: &Target, carrier: bool) -> Vec<Security> {
+        let kinds = kinds(shared.config.srtp, transport(shared, target), carrier);
         kinds.iter().map(|kind| Security::of(shared, target, Some(*kind))).collect()
     }
 

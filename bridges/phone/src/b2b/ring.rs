@@ -298,7 +298,7 @@ impl Branch {
     /// Rings one, in each way of protection until it takes one; none when it answered. Else why not, and whether another way
     /// may do better.
     async fn ask(&self, reach: &Reach) -> Option<(Refused, bool)> {
-        let mut tries = Security::tries(&self.shared, &reach.target).into_iter().peekable();
+        let mut tries = Security::tries(&self.shared, &reach.target, reach.way.is_some()).into_iter().peekable();
         while let Some(security) = tries.next() {
             let (refused, next) = self.attempt(reach, security).await?;
             if tries.peek().is_none() || refused.fault.code != Reason::NoCodec.code() {
