@@ -16,6 +16,9 @@ pub fn missing() -> bool {
     missing
 }
 
+/// In [`Account::extra`]: it registers over TLS.
+pub const TLS: &str = ";transport=tls";
+
 pub struct Baresip {
     child: Child,
     dir: PathBuf,
@@ -83,9 +86,19 @@ impl Baresip {
             config.push_str(&format!("{kind} {module}\n"));
         }
         std::fs::write(dir.join("config"), config).unwrap();
+        // Over TLS the gateway is on its next port.
+        let server = match a.extra.split_once(TLS) {
+            Some(_) => format!("{}{TLS}", a.gateway + 1),
+            None => a.gateway.to_string(),
+        };
         let account = format!(
-            "\"{}\" <sip:{}@127.0.0.1:{}>;auth_user={};auth_pass={};audio_codecs={};regint=60{}\n",
-            a.user, a.user, a.gateway, a.user, a.password, a.codec, a.extra
+            "\"{}\" <sip:{}@127.0.0.1:{server}>;auth_user={};auth_pass={};audio_codecs={};regint=60{}\n",
+            a.user,
+            a.user,
+            a.user,
+            a.password,
+            a.codec,
+            a.extra.replace(TLS, "")
         );
         std::fs::write(dir.join("accounts"), account).unwrap();
         std::fs::write(dir.join("contacts"), "").unwrap();

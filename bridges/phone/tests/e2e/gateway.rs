@@ -233,12 +233,36 @@ pub struct Gateway {
     pub tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+type Listener = (Vec<std::net::SocketAddr>, Arc<rustls::ServerConfig>);
+
+/// Signed by itself: the phones of these tests do not ask.
+fn certificate() -> rustls::ServerConfig {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap()
+}
+
 impl Gateway {
     pub async fn start(port: u16, config: Config) -> Gateway {
         Gateway::start_with(port, config, Arc::default()).await
     }
 
+    /// With a listener for TLS on the next port.
+    pub async fn start_tls(port: u16, config: Config) -> Gateway {
+        let tls = (vec![([127, 0, 0, 1], port + 1).into()], Arc::new(certificate()));
+        Gateway::open(port, config, Arc::default(), Some(tls)).await
+    }
+
     pub async fn start_with(port: u16, config: Config, store: Arc<Memory>) -> Gateway {
+        Gateway::open(port, config, store, None).await
+    }
+
+    async fn open(port: u16, config: Config, store: Arc<Memory>, tls: Option<Listener>) -> Gateway {
         if std::env::var("LOG").is_ok() {
             let _ = tracing_subscriber::fmt().with_env_filter("debug").try_init();
         }
@@ -246,6 +270,7 @@ impl Gateway {
         let (mut service, sip) = sip::Service::bind(sip::ServiceConfig {
             udp: vec![address],
             tcp: vec![address],
+            tls,
             user_agent: "skybridge-test".into(),
             ..Default::default()
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bridge_core::CallState;
 use skybridge_bridge_phone::{Config, Srtp};
 
-use crate::baresip::{Account, Baresip};
+use crate::baresip::{Account, Baresip, TLS};
 use crate::gateway::Gateway;
 use crate::raw::{Raw, answer, end};
 use crate::signal::level;
@@ -74,6 +74,57 @@ async fn phones_with_keys_in_the_description_hear_each_other() {
         return;
     }
     pairs(&[(30_200, ";mediaenc=srtp-mand", ""), (30_300, ";mediaenc=srtp-mandf", ";mediaenc=srtp")]).await;
+}
+
+/// baresip makes itself a certificate of RSA at each start: with it both as client and as server of the handshake.
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_with_dtls_and_a_certificate_of_rsa_hear_each_other() {
+    if crate::baresip::missing() {
+        return;
+    }
+    let dtls = ";mediaenc=dtls_srtp";
+    pairs(&[(30_800, dtls, ""), (30_900, dtls, dtls), (31_000, ";mediaenc=srtp-mand", dtls)]).await;
+}
+
+/// Over TLS we offer keys in the description; a phone that has none of it is offered plain sound after its 488, unless the site
+/// requires protection: then it is not reached, and a phone with DTLS is.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_keys_are_offered_and_after_a_refusal_the_next_way() {
+    if crate::baresip::missing() {
+        return;
+    }
+    let tls = |media: &str| format!(";answermode=auto{TLS}{media}");
+    let cases = [
+        (31_100, Srtp::Offer, tls(";mediaenc=srtp-mand"), Some("SRTP is Enabled")),
+        (31_200, Srtp::Offer, tls(""), Some("")),
+        (31_300, Srtp::Require, ";answermode=auto;mediaenc=dtls_srtp".to_owned(), Some("DTLS-SRTP complete")),
+        (31_400, Srtp::Require, tls(""), None),
+    ];
+    for (port, srtp, of_b, protected) in cases {
+        let gw = Gateway::start_tls(port, Config { srtp, ..Config::default() }).await;
+        let mut a = Baresip::start(phone("8001", "secret1", port, 440.0, port + 10, ";mediaenc=srtp-mand"));
+        let mut b = Baresip::start(phone("8002", "secret2", port, 700.0, port + 40, &of_b));
+        gw.wait_online("8001", true).await;
+        gw.wait_online("8002", true).await;
+        println!("{srtp:?}: {of_b}");
+        a.dial("8002", port);
+        if let Some(word) = protected {
+            talking(&gw).await;
+            pause(4.0).await;
+            hears(&a, "A", 440.0, 700.0);
+            hears(&b, "B", 700.0, 440.0);
+            let log = b.log();
+            let secure = log.contains("SRTP is Enabled") || log.contains("DTLS-SRTP complete");
+            assert!(log.contains(word) && secure != word.is_empty(), "{log}");
+        } else {
+            pause(1.5).await;
+            assert!(a.log().contains("session closed: 488"), "{}", a.log());
+            assert!(!b.log().contains("established"), "{}", b.log());
+        }
+        a.quit();
+        b.quit();
+        gw.stop().await;
+    }
 }
 
 /// baresip that takes nothing but SRTP calls a conference: what it says is heard there, and it hears the others.
