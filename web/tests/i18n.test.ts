@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { firstLanguage, pick, translate } from '../src/i18n';
 import { en } from '../src/i18n/en';
-import { zh, type Key } from '../src/i18n/zh';
+import { pages, zh, type Key } from '../src/i18n/zh';
 
 const holes = (s: string) => [...s.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort();
 describe('the dictionary', () => {
   it('has the same keys in both languages', () => { expect(Object.keys(en).sort()).toEqual(Object.keys(zh).sort()); });
+  it('has each key on one page only', () => {
+    expect(Object.values(pages).flatMap((page) => Object.keys(page)).sort()).toEqual(Object.keys(zh).sort());
+  });
   it('leaves nothing empty and keeps the same holes', () => {
     for (const k of Object.keys(zh) as Key[]) {
       expect(zh[k].trim(), k).not.toBe(''); expect(en[k].trim(), k).not.toBe('');

@@ -1,0 +1,14 @@
+// The Chinese dictionary, a file for each page; its keys are the keys of all languages.
+import { shell } from './shell';
+import { watch } from './watch';
+import { confer } from './confer';
+import { replay } from './replay';
+import { calls } from './calls';
+import { phone } from './phone';
+import { alarms } from './alarms';
+import { devices } from './devices';
+import { admin } from './admin';
+
+export const pages = { shell, watch, confer, replay, calls, phone, alarms, devices, admin };
+export const zh = { ...shell, ...watch, ...confer, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export type Key = keyof typeof zh;
