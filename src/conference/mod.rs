@@ -2,9 +2,11 @@
 
 mod member;
 mod output;
+mod phones;
 mod returns;
 mod room;
 mod rooms;
+mod seats;
 mod sight;
 mod speaker;
 

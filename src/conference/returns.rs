@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use super::member::{Member, MemberNews, MemberState};
 use super::room::Room;
 use super::rooms::Conferences;
-use super::sight::Screen;
 
 /// Ends of a leg that nobody meant.
 const BROKEN: [&str; 4] = ["media_timeout", "signalling_lost", "refresh_missing", "unreachable"];
@@ -86,17 +85,9 @@ impl Conferences {
     /// A new seat for a member whose phone is called again; none when nobody waits for it any more.
     pub fn seat_again(&self, id: &str, member: &MemberId) -> Option<Seat> {
         let taken = self.with(id, |room, hub| {
-            let listen = room.mix_for(member);
-            let (number, name) = (room.row.number.clone(), room.row.name.clone());
-            let Some(entry) = room.members.get_mut(member).filter(|m| m.state == MemberState::Returning) else {
-                return Ok(None);
-            };
-            let (commands, queue) = mpsc::channel(8);
-            let (screen, look) = Screen::new();
-            (entry.seat, entry.screen) = (Some(commands), Some(screen));
-            let seat = Seat::new(member.clone(), id.to_owned(), number, name, listen, queue, self.0.reports.clone());
-            let seat = seat.with_look(look);
-            Ok(Some((room.member_view(hub, &room.members[member]), seat)))
+            let waits = room.members.get(member).is_some_and(|m| m.state == MemberState::Returning);
+            let seat = waits.then(|| self.seat_of(room, member)).flatten();
+            Ok(seat.map(|seat| (room.member_view(hub, &room.members[member]), seat)))
         });
         let (view, seat) = taken.ok().flatten()?;
         self.tell_member(id, &view);

@@ -1,22 +1,19 @@
-//! All conferences, and the door through which legs of every kind take their seats.
+//! All conferences of the hall: made, changed, stored, ended. Who takes a seat in them: `seats.rs`, phones: `phones.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bridge_core::{BoxFuture, ChannelId, Link, MemberId, Rooms, Seat, SeatCommand, SeatReport, Text, Timestamp};
-use media_core::Codec;
+use bridge_core::{ChannelId, MemberId, SeatCommand, SeatReport, Timestamp};
 use media_hub::audio::Mixer;
-use media_hub::{Fault, Hub, Program, PublishError, StreamId, Whose};
+use media_hub::{Hub, Program, PublishError, StreamId};
 use media_webrtc::LegId;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::member::{Member, MemberChange, MemberKind, MemberState, MemberView, MutedBy};
-use super::returns::{Lost, take_over};
+use super::member::MemberView;
+use super::returns::Lost;
 use super::room::{ConferenceView, Room};
-use super::sight::Screen;
-use super::speaker::{Speaker, SpeakerWish};
 use crate::events::{Events, Severity};
 use crate::store::{ConferenceRow, Store, StoreError};
 
@@ -52,14 +49,14 @@ pub struct ConferenceLimits {
 }
 
 pub(super) struct Shared {
-    hub: Hub,
-    events: Events,
+    pub(super) hub: Hub,
+    pub(super) events: Events,
     store: Store,
     pub(super) limits: ConferenceLimits,
     rooms: Mutex<BTreeMap<String, Room>>,
     /// Held while a conference is written: two must not take one number, and no older row may overtake a newer one.
     writing: tokio::sync::Mutex<()>,
-    wrong_pins: Mutex<HashMap<String, Vec<Instant>>>,
+    pub(super) wrong_pins: Mutex<HashMap<String, Vec<Instant>>>,
     pub(super) reports: mpsc::Sender<(MemberId, SeatReport)>,
     /// Phones to be called back, as (conference, member, number), and the end that takes them.
     pub(super) lost: mpsc::Sender<Lost>,
@@ -72,9 +69,6 @@ pub struct Conferences(pub(super) Arc<Shared>);
 
 /// How often the picture of members with screens is chosen anew.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// What a seat says when it is dropped without a word.
-const DROPPED: &str = "the leg ended";
-const WRONG_PIN_MEMORY: Duration = Duration::from_secs(600);
 
 impl Conferences {
     /// No conference yet: [`Self::open_stored`] opens those of before, once bridges can give them their channels.
@@ -362,377 +356,6 @@ impl Conferences {
             id,
         );
     }
-
-    fn seat(&self, room: &mut Room, kind: MemberKind, name: &str, link: Link) -> Result<MemberId, ConferenceError> {
-        if room.members.len() >= self.0.limits.members as usize {
-            return Err(ConferenceError::Full(self.0.limits.members));
-        }
-        let id = MemberId(Uuid::now_v7().simple().to_string());
-        let member = Member {
-            id: id.clone(),
-            kind,
-            name: name.chars().filter(|c| !c.is_control()).take(64).collect(),
-            state: MemberState::Calling,
-            muted: None,
-            volume_db: 0.0,
-            stream: None,
-            told_video: false,
-            hears: None,
-            link,
-            joined_at: Timestamp::now(),
-            connected_at: None,
-            loss_percent: 0.0,
-            jitter_ms: 0.0,
-            fault: None,
-            dial: None,
-            news: None,
-            last_word_due: false,
-            seat: None,
-            leg: None,
-            speaker: None,
-            screen: None,
-        };
-        room.members.insert(id.clone(), member);
-        Ok(id)
-    }
-
-    /// A camera joins: its sound is mixed, its picture can be chosen.
-    pub async fn add_channel(&self, id: &str, channel: &ChannelId) -> Result<MemberView, ConferenceError> {
-        let member = self.seat_channel(id, channel)?;
-        self.with(id, |room, _| {
-            if !room.row.channels.contains(&channel.0) {
-                room.row.channels.push(channel.0.clone());
-            }
-            Ok(())
-        })?;
-        self.save(id).await;
-        Ok(member)
-    }
-
-    fn seat_channel(&self, id: &str, channel: &ChannelId) -> Result<MemberView, ConferenceError> {
-        let stream = channel.stream();
-        if !self.0.hub.knows(&stream) {
-            return Err(ConferenceError::NoSource(channel.0.clone()));
-        }
-        let name = self.0.hub.name_of(&stream).unwrap_or_else(|| channel.name().to_owned());
-        let view = self.with(id, |room, hub| {
-            let present = room.members.values().find(|m| m.stream.as_ref() == Some(&stream)).map(|m| m.id.clone());
-            if let Some(member) = present.and_then(|m| room.members.get(&m)) {
-                return Ok(room.member_view(hub, member));
-            }
-            let member = self.seat(room, MemberKind::Channel, &name, Link::Lan)?;
-            room.mixer.add(&member.0, Some(stream.clone()), None);
-            let entry = room.members.get_mut(&member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
-            entry.state = MemberState::Connected;
-            entry.stream = Some(stream.clone());
-            entry.connected_at = Some(Instant::now());
-            entry.speaker = room.row.speakers.get(stream.as_str()).map(|w| Speaker::new(SpeakerWish::parse(w)));
-            let member = &room.members[&member];
-            Ok(room.member_view(hub, member))
-        })?;
-        self.tell_member(id, &view);
-        Ok(view)
-    }
-
-    /// A browser takes a seat; its leg is made with what this gives: (member, stream to publish as, stream to hear).
-    pub fn seat_browser(&self, id: &str, name: &str) -> Result<(MemberId, StreamId, StreamId), ConferenceError> {
-        self.with(id, |room, _| {
-            let member = self.seat(room, MemberKind::Browser, name, Link::Lan)?;
-            let stream = StreamId::new(format!("browser:{member}"));
-            let hears = room.mix_for(&member);
-            // The mix is published before the leg looks for it.
-            room.mixer.add(&member.0, None, Some(Codec::Opus));
-            Ok((member, stream, hears))
-        })
-    }
-
-    /// The browser's leg stands; its voice enters the mix.
-    pub fn browser_joined(
-        &self,
-        id: &str,
-        member: &MemberId,
-        stream: StreamId,
-        leg: LegId,
-    ) -> Result<(), ConferenceError> {
-        let view = self.with(id, |room, hub| {
-            room.mixer.set_source(&member.0, Some(stream.clone()));
-            let entry = room.members.get_mut(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
-            entry.state = MemberState::Connected;
-            entry.stream = Some(stream);
-            entry.hears = Some(Codec::Opus);
-            entry.leg = Some(leg);
-            entry.connected_at = Some(Instant::now());
-            let member = &room.members[member];
-            Ok(room.member_view(hub, member))
-        })?;
-        self.tell_member(id, &view);
-        Ok(())
-    }
-
-    /// The browser leg that carries a member.
-    pub fn leg_of(&self, id: &str, member: &MemberId) -> Option<LegId> {
-        self.lock().get(id)?.members.get(member)?.leg
-    }
-
-    /// A browser leg ended.
-    pub fn leg_ended(&self, leg: LegId) {
-        let found = self.lock().iter().find_map(|(id, room)| {
-            room.members.values().find(|m| m.leg == Some(leg)).map(|m| (id.clone(), m.id.clone()))
-        });
-        if let Some((conference, member)) = found {
-            self.forget(&conference, &member, &Text::new("已离开", "left"));
-        }
-    }
-
-    /// A seat for a phone that is to be called; the phone bridge gets it.
-    pub fn seat_for_call(&self, id: &str, name: &str) -> Result<(MemberView, Seat), ConferenceError> {
-        let (view, seat) = self.with(id, |room, hub| {
-            let (member, seat) = self.phone_seat(room, name, Link::Lan)?;
-            Ok((room.member_view(hub, &room.members[&member]), seat))
-        })?;
-        self.tell_member(id, &view);
-        Ok((view, seat))
-    }
-
-    fn phone_seat(&self, room: &mut Room, name: &str, link: Link) -> Result<(MemberId, Seat), ConferenceError> {
-        let member = self.seat(room, MemberKind::Phone, name, link)?;
-        let (commands, queue) = mpsc::channel(8);
-        let (screen, look) = Screen::new();
-        if let Some(entry) = room.members.get_mut(&member) {
-            entry.seat = Some(commands);
-            entry.screen = Some(screen);
-        }
-        let seat = Seat::new(
-            member.clone(),
-            room.row.id.clone(),
-            room.row.number.clone(),
-            room.row.name.clone(),
-            room.mix_for(&member),
-            queue,
-            self.0.reports.clone(),
-        );
-        Ok((member, seat.with_look(look)))
-    }
-
-    /// Mutes, sets the volume or renames.
-    pub fn change_member(
-        &self,
-        id: &str,
-        member: &MemberId,
-        change: MemberChange,
-        by: MutedBy,
-    ) -> Result<MemberView, ConferenceError> {
-        let MemberChange { muted, volume_db, name, .. } = change;
-        if volume_db.is_some_and(|v| !(-40.0..=20.0).contains(&v)) {
-            return Err(ConferenceError::Invalid("volume_db must be from -40 to 20".into()));
-        }
-        let name = name.as_deref().map(check_name).transpose()?;
-        let view = self.with(id, |room, hub| {
-            let entry = room.members.get_mut(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
-            if muted.is_some_and(|muted| !entry.mute(muted, by)) {
-                return Err(ConferenceError::MutedByOperator);
-            }
-            entry.volume_db = volume_db.unwrap_or(entry.volume_db);
-            if let Some(name) = name {
-                entry.name = name;
-            }
-            room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
-            Ok(room.member_view(hub, &room.members[member]))
-        })?;
-        self.tell_member(id, &view);
-        Ok(view)
-    }
-
-    /// Removes a member. Gives its browser leg, which the caller closes.
-    pub async fn remove(&self, id: &str, member: &MemberId) -> Result<Option<LegId>, ConferenceError> {
-        let (leg, channel) = self.with(id, |room, _| {
-            let entry = room.members.get_mut(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
-            if let Some(seat) = &entry.seat {
-                let _ = seat.try_send(SeatCommand::HangUp);
-            }
-            let channel = (entry.kind == MemberKind::Channel).then(|| entry.stream.clone()).flatten();
-            if let Some(channel) = &channel {
-                room.row.channels.retain(|c| c != channel.as_str());
-                room.row.speakers.remove(channel.as_str());
-            }
-            Ok((entry.leg, channel))
-        })?;
-        self.forget(id, member, &Text::new("被请出", "removed by an operator"));
-        if channel.is_some() {
-            self.save(id).await;
-        }
-        Ok(leg)
-    }
-
-    fn forget(&self, id: &str, member: &MemberId, reason: &Text) {
-        let gone = self.with(id, |room, _| {
-            room.mixer.remove(&member.0);
-            room.levels.remove(&member.0);
-            Ok(room.members.remove(member).is_some())
-        });
-        if gone.unwrap_or(false) {
-            let fields = serde_json::json!({ "conference": id, "member": member.0, "reason": reason });
-            self.0.events.tell("member_left", fields);
-        }
-    }
-
-    /// Forgets a seat whose leg could not be made.
-    pub fn abandon(&self, id: &str, member: &MemberId) {
-        self.forget(id, member, &Text::new("未接通", "could not connect"));
-    }
-
-    async fn follow_reports(self, mut queue: mpsc::Receiver<(MemberId, SeatReport)>) {
-        while let Some((member, report)) = queue.recv().await {
-            self.report(&member, report);
-        }
-    }
-
-    fn report(&self, member: &MemberId, report: SeatReport) {
-        let conference =
-            self.lock().iter().find(|(_, room)| room.members.contains_key(member)).map(|(id, _)| id.clone());
-        let Some(id) = conference else { return };
-        self.tell_news(&id, member, &report);
-        match &report {
-            // A seat that was given up says so when it is dropped: no word of the leg that may come yet.
-            SeatReport::Left(reason) if reason.en == DROPPED && self.spared(&id, member) => return,
-            SeatReport::Left(reason) => {
-                self.forget(&id, member, reason);
-                return;
-            }
-            SeatReport::Failed(fault) => {
-                let name = self
-                    .with(&id, |room, _| Ok(room.members.get(member).map(|m| m.name.clone())))
-                    .ok()
-                    .flatten()
-                    .unwrap_or_default();
-                self.0.events.notice(
-                    Severity::Warning,
-                    &format!("呼叫 {name} 失败：{}", fault.zh),
-                    &format!("Call to {name} failed: {}", fault.en),
-                    &member.0,
-                );
-                if !self.keep(&id, member, fault) && !self.still_returning(&id, member) {
-                    self.forget(&id, member, &Text::new(fault.zh.clone(), fault.en.clone()));
-                }
-                return;
-            }
-            _ => {}
-        }
-        let told = self.with(&id, |room, hub| {
-            let Some(entry) = room.members.get_mut(member) else { return Ok(None) };
-            let mut tell = true;
-            match report {
-                SeatReport::Ringing if entry.state == MemberState::Returning => tell = false,
-                SeatReport::Ringing => entry.state = MemberState::Ringing,
-                SeatReport::Connected { stream, hears } => {
-                    entry.state = MemberState::Connected;
-                    entry.stream = Some(stream.clone());
-                    entry.hears = Some(hears);
-                    entry.connected_at = Some(Instant::now());
-                    entry.fault = None;
-                    room.mixer.add(&member.0, Some(stream), Some(hears));
-                    room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
-                }
-                SeatReport::Held(held) => {
-                    entry.state = if held { MemberState::Held } else { MemberState::Connected };
-                }
-                SeatReport::Quality { loss_percent, jitter_ms } => {
-                    tell =
-                        (entry.loss_percent - loss_percent).abs() >= 0.5 || (entry.jitter_ms - jitter_ms).abs() >= 5.0;
-                    entry.loss_percent = loss_percent;
-                    entry.jitter_ms = jitter_ms;
-                }
-                SeatReport::Picture(state, fault) => {
-                    if let Some(screen) = &mut entry.screen {
-                        (screen.state, screen.fault) = (state, fault);
-                    }
-                }
-                // Loudspeakers report to whoever ordered them.
-                SeatReport::Left(_) | SeatReport::Failed(_) | SeatReport::OnAir(_) | SeatReport::Sounding { .. } => {}
-            }
-            Ok(tell.then(|| room.member_view(hub, &room.members[member])))
-        });
-        if let Ok(Some(view)) = told {
-            self.tell_member(&id, &view);
-        }
-    }
-
-    fn pin_refused(&self, caller: &str) -> bool {
-        let mut wrong = self.0.wrong_pins.lock().unwrap_or_else(|p| p.into_inner());
-        let Some(times) = wrong.get_mut(caller) else { return false };
-        times.retain(|t| t.elapsed() < WRONG_PIN_MEMORY);
-        times.len() >= self.0.limits.wrong_pins
-    }
-
-    fn note_wrong_pin(&self, caller: &str) {
-        let mut wrong = self.0.wrong_pins.lock().unwrap_or_else(|p| p.into_inner());
-        if wrong.len() > 10_000 {
-            wrong.retain(|_, times| times.iter().any(|t| t.elapsed() < WRONG_PIN_MEMORY));
-        }
-        wrong.entry(caller.to_owned()).or_default().push(Instant::now());
-    }
-
-    fn enter_now(&self, number: &str, pin: Option<&str>, caller: &str, name: &str, link: Link) -> Result<Seat, Fault> {
-        if self.pin_refused(caller) {
-            return Err(Fault::new(
-                "pin_locked",
-                Whose::You,
-                true,
-                "密码错误次数过多，十分钟后再试",
-                "Too many wrong PINs; try again in ten minutes",
-            ));
-        }
-        let id = self.lock().iter().find(|(_, room)| room.row.number == number).map(|(id, _)| id.clone());
-        let missing =
-            || Fault::new("no_such_conference", Whose::You, false, "没有这个会议号", "There is no such conference");
-        let id = id.ok_or_else(missing)?;
-        let entered = self.with(&id, |room, hub| {
-            if room.row.locked {
-                return Ok(Err(Fault::new(
-                    "conference_locked",
-                    Whose::You,
-                    true,
-                    "会议已锁定",
-                    "The conference is locked",
-                )));
-            }
-            if !room.row.pin.is_empty() && !same(pin.unwrap_or_default(), &room.row.pin) {
-                return Ok(Err(Fault::new("wrong_pin", Whose::You, true, "会议密码错误", "The PIN is wrong")));
-            }
-            let (member, seat) = self.phone_seat(room, name, link)?;
-            let again = take_over(room, &member, caller);
-            Ok(Ok((room.member_view(hub, &room.members[&member]), seat, again)))
-        });
-        match entered {
-            Ok(Ok((view, seat, again))) => {
-                if let Some(old) = again {
-                    self.forget(&id, &old, &Text::new("已重新拨入", "called in again"));
-                }
-                self.tell_member(&id, &view);
-                Ok(seat)
-            }
-            Ok(Err(fault)) => {
-                if fault.code == "wrong_pin" {
-                    self.note_wrong_pin(caller);
-                    self.0.events.notice(
-                        Severity::Warning,
-                        &format!("{name} 入会密码错误"),
-                        &format!("{name} gave a wrong conference PIN"),
-                        &id,
-                    );
-                }
-                Err(fault)
-            }
-            Err(error) => {
-                Err(Fault::new("conference_full", Whose::Us, true, "会议已满", format!("Cannot join: {error}")))
-            }
-        }
-    }
-}
-
-/// Compares without telling by time how much was right.
-fn same(given: &str, right: &str) -> bool {
-    given.len() == right.len() && given.bytes().zip(right.bytes()).fold(0, |d, (a, b)| d | (a ^ b)) == 0
 }
 
 fn check_pin(pin: &str) -> Result<(), ConferenceError> {
@@ -744,33 +367,12 @@ fn check_pin(pin: &str) -> Result<(), ConferenceError> {
     }
 }
 
-fn check_name(name: &str) -> Result<String, ConferenceError> {
+pub(super) fn check_name(name: &str) -> Result<String, ConferenceError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(ConferenceError::Invalid("a name is 1 to 64 characters".into()));
     }
     Ok(name.to_owned())
-}
-
-impl Rooms for Conferences {
-    fn exists(&self, number: &str) -> bool {
-        self.lock().values().any(|r| r.row.number == number)
-    }
-
-    fn enter<'a>(
-        &'a self,
-        number: &'a str,
-        pin: Option<&'a str>,
-        caller: &'a str,
-        name: &'a str,
-        link: Link,
-    ) -> BoxFuture<'a, Result<Seat, Fault>> {
-        Box::pin(async move { self.enter_now(number, pin, caller, name, link) })
-    }
-
-    fn wants_pin(&self, number: &str) -> bool {
-        self.lock().values().any(|r| r.row.number == number && !r.row.pin.is_empty())
-    }
 }
 
 #[cfg(test)]
@@ -779,6 +381,7 @@ mod tests {
     use media_hub::HubLimits;
 
     use super::*;
+    use crate::conference::{MemberChange, MutedBy};
 
     async fn hall(dir: &std::path::Path) -> (Conferences, Store, Events) {
         let store = Store::open(&dir.join("t.db")).await.unwrap();
