@@ -274,6 +274,7 @@ mod tests {
                 sent: 50,
                 jitter_ms: 1.5,
                 mos: Some(4.25),
+                turned: Some("opus".to_owned()),
                 recorded: Some(50),
             }],
         }

@@ -73,16 +73,16 @@ export const traceOf = (id) => {
 };
 
 const call = (id, direction, caller, callee, x = {}) => ({ id, direction, caller: caller[0], caller_name: caller[1], callee: callee[0], callee_name: callee[1], dialled: callee[0], began_at: iso(now0 - 95_000), rang_at: iso(now0 - 93_000), answered_at: iso(now0 - 88_000), legs: [], ...x });
-const leg = (number, codec, packets, lost, jitter_ms, mos) => ({ number, codec, packets, lost, sent: packets, jitter_ms, mos });
+const leg = (number, codec, packets, lost, jitter_ms, mos, x = {}) => ({ number, codec, packets, lost, sent: packets, jitter_ms, mos, turned: null, recorded: null, ...x });
 const P = { a: ['8001', '值班电话'], b: ['8002', '县应急局'], c: ['8003', '天通 1749'], d: ['7001', '防汛应急会商'] };
 export const liveCalls = [
-  call('l1', 'between', P.a, P.b, { state: 'talking', legs: [leg('8001', 'PCMA', 4403, 2, 1.8, 4.4), leg('8002', 'PCMU', 4398, 61, 12.4, 4.1)] }),
+  call('l1', 'between', P.a, P.b, { state: 'talking', legs: [leg('8001', 'PCMA', 4403, 2, 1.8, 4.4, { turned: 'opus', recorded: 4401 }), leg('8002', 'opus', 4398, 61, 12.4, 4.1, { turned: 'PCMA', recorded: 0 })] }),
   call('l2', 'in', P.c, P.d, { state: 'held', legs: [leg('8003', 'G729', 2100, 160, 88.1, 2.7)] }),
   call('l3', 'between', P.b, P.c, { state: 'ringing', answered_at: null }),
 ];
 export const calls = [
   call('h1', 'between', P.c, P.a, { answered_at: null, ended_at: iso(now0 - 50_000), ended_by: 'gateway', code: 'no_answer', zh: '振铃后无人接听', en: 'The phone rang and nobody answered', missed: true }),
-  call('h2', 'between', P.a, P.c, { dialled: '8002', ended_at: iso(now0 - 20_000), ended_by: 'callee', code: 'ended', zh: '被叫挂机', en: 'the phone called hung up', missed: false, legs: [leg('8001', 'PCMA', 3400, 0, 0.9, 4.4), leg('8003', 'PCMA', 3390, 9, 6.2, 4.3)] }),
+  call('h2', 'between', P.a, P.c, { dialled: '8002', ended_at: iso(now0 - 20_000), ended_by: 'callee', code: 'ended', zh: '被叫挂机', en: 'the phone called hung up', missed: false, legs: [leg('8001', 'PCMA', 3400, 0, 0.9, 4.4, { recorded: 3400 }), leg('8003', 'PCMA', 3390, 9, 6.2, 4.3, { recorded: 3390 })] }),
   call('h3', 'out', P.d, P.b, { answered_at: null, ended_at: iso(now0 - 4_000_000), ended_by: 'callee', code: 'busy', zh: '对方正忙（486）', en: 'The phone is busy (486)', missed: true, began_at: iso(now0 - 4_020_000) }),
   call('h4', 'in', P.a, P.d, { ended_at: iso(now0 - 7_000_000), began_at: iso(now0 - 9_000_000), answered_at: iso(now0 - 8_990_000), ended_by: 'network', code: 'media_timeout', zh: '长时间没有收到话机的语音数据', en: 'No sound packets came from the phone for too long', missed: false, legs: [leg('8001', 'PCMA', 95_400, 420, 3.1, 4.3)] }),
 ];

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { CallLeg } from '../src/api/types';
 import { microphoneWords, refusedWords, transferWords } from '../src/media/phoneWords';
-import { callBackNumber, dialable, gradeOf, lossOf, presenceOf } from '../src/pages/calls/words';
+import { callBackNumber, dialable, gradeOf, lossOf, presenceOf, recordedOf } from '../src/pages/calls/words';
 import { entriesOf, newerRun, textOf } from '../src/pages/calls/lists';
 import { wayOf } from '../src/state/desk';
 import { seenUpTo } from '../src/state/missed';
@@ -19,6 +19,12 @@ describe('the desk', () => {
     expect(gradeOf(leg(4.3, 800, 200))).toBe('bad');
     expect(gradeOf(leg(null, 0, 0))).toBe('none');
     expect(lossOf(leg(null, 0, 0))).toBe(0);
+  });
+  it('says whether an outside recorder has the sound', () => {
+    expect(recordedOf({}, true)).toBeNull();
+    expect(recordedOf({ recorded: null }, false)).toBeNull();
+    expect([recordedOf({ recorded: 0 }, true), recordedOf({ recorded: 0 }, false)]).toEqual(['none', 'none']);
+    expect([recordedOf({ recorded: 9 }, true), recordedOf({ recorded: 9 }, false)]).toEqual(['now', 'done']);
   });
   it('says what a number does', () => {
     expect(presenceOf({ kind: 'phone', online: false, state: 'idle' })).toBe('offline');

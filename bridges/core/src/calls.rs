@@ -117,6 +117,9 @@ pub struct CallLeg {
     pub jitter_ms: f32,
     /// An estimate, 1 to 4.5; none before anything was received.
     pub mos: Option<f32>,
+    /// The codec that this phone's sound is turned into for the other one; none where it is not decoded.
+    #[serde(default)]
+    pub turned: Option<String>,
     /// RTP packets of this phone that were sent to an outside recorder; none where it was not to be recorded.
     #[serde(default)]
     pub recorded: Option<u64>,
@@ -134,6 +137,7 @@ impl CallLeg {
             sent: 0,
             jitter_ms: 0.0,
             mos: None,
+            turned: None,
             recorded: None,
         }
     }

@@ -751,6 +751,7 @@ impl Leg {
             sent,
             jitter_ms,
             mos,
+            turned: None,
             recorded: None,
         }
     }

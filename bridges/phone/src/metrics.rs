@@ -22,6 +22,9 @@ pub(crate) struct Metrics {
     /// By outcome: recorded, no_port, unreachable, refused, lost.
     pub recorder_tries: IntCounterVec,
     pub recorded_packets: IntCounter,
+    /// Calls whose sound is decoded and encoded now, and the packets made by it.
+    pub transcoded: IntGauge,
+    pub transcoded_packets: IntCounter,
     /// Addresses and accounts that are shut out now; bans, and messages dropped by them, since the start.
     pub banned: IntGauge,
     pub bans: IntCounter,
@@ -101,6 +104,14 @@ impl Metrics {
             recorded_packets: counter(
                 "skybridge_phone_siprec_packets_total",
                 "RTP packets sent to the outside recorder.",
+            )?,
+            transcoded: gauge(
+                "skybridge_phone_transcoded_calls",
+                "Calls whose sound is turned from one codec into another now.",
+            )?,
+            transcoded_packets: counter(
+                "skybridge_phone_transcoded_packets_total",
+                "RTP packets made by turning sound from one codec into another.",
             )?,
             banned: gauge("skybridge_phone_banned", "Addresses and accounts that are shut out now.")?,
             bans: counter("skybridge_phone_bans_total", "Bans of scanners, guessers and accounts.")?,

@@ -151,7 +151,7 @@ impl Phone {
         let shared = Arc::new(Shared {
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
-            turning: crate::b2b::Turning::new(&config),
+            turning: crate::b2b::Turning::new(&config).counted(metrics.as_ref().map(|m| m.transcoded.clone())),
             ctx,
             config,
             metrics,

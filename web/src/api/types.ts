@@ -103,7 +103,7 @@ export interface Fetch {
 export interface PlanWindow { days: number[]; from: string; to: string }
 export interface Plan { id: string; stream: string; name: string; enabled: boolean; always: boolean; windows: PlanWindow[]; keep_days: number }
 export interface Leg { id: string; stream: string; state: 'connecting' | 'connected' | 'closed'; sent_packets: number; sent_bytes: number; lost_packets: number; nacks: number; plis: number; estimate_bps: number; reduced: boolean }
-export interface CallLeg { number: string; codec: string; packets: number; lost: number; sent: number; jitter_ms: number; mos: number | null; recorded?: number | null }
+export interface CallLeg { number: string; codec: string; packets: number; lost: number; sent: number; jitter_ms: number; mos: number | null; turned?: string | null; recorded?: number | null }
 interface CallEnds { id: string; direction: 'in' | 'out' | 'between'; caller: string; caller_name: string; callee: string; callee_name: string; dialled: string; began_at: string; rang_at: string | null; answered_at: string | null; legs: CallLeg[] }
 export interface LiveCall extends CallEnds { state: 'calling' | 'ringing' | 'talking' | 'held' }
 export interface Call extends CallEnds, Text { ended_at: string; ended_by: 'caller' | 'callee' | 'gateway' | 'network'; code: string; missed: boolean; queue?: string | null; waited_ms?: number | null }

@@ -134,6 +134,8 @@ pub(crate) struct Heard {
     pub sent: u64,
     /// Packets of this phone that were written towards a recorder.
     pub copied: u64,
+    /// The codec that its sound is turned into for the other phone.
+    pub turned: Option<&'static str>,
     /// Why there are no keys and will not be.
     pub failure: Option<Failure>,
 }
@@ -337,6 +339,8 @@ struct Leg {
     /// The recorder that listens to this phone.
     copy: Option<Box<Copied>>,
     copied: u64,
+    /// Packets made of its sound by a codec and not yet counted.
+    turned: u64,
 }
 
 impl Leg {
@@ -360,6 +364,7 @@ impl Leg {
             sent: 0,
             copy: None,
             copied: 0,
+            turned: 0,
         }
     }
 
@@ -683,6 +688,7 @@ impl Work {
                 at: leg.heard,
                 sent: leg.sent,
                 copied: leg.copied,
+                turned: leg.turner.as_ref().and_then(|t| t.turns_into()),
                 failure: leg.channel.failure(),
             }
         })
@@ -730,6 +736,9 @@ impl Work {
                 if let Some(m) = &self.metrics {
                     if copied > 0 {
                         m.recorded_packets.inc_by(copied);
+                    }
+                    if from.turned > 0 {
+                        m.transcoded_packets.inc_by(std::mem::take(&mut from.turned));
                     }
                     m.packets_in.inc_by(taken as u64 - bad.min(taken as u64));
                     m.packets_out.inc_by(sent);

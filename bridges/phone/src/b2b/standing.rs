@@ -650,6 +650,7 @@ impl<'a> Standing<'a> {
                 sent: heard.sent,
                 jitter_ms: heard.jitter_ms,
                 mos,
+                turned: heard.turned.map(str::to_owned),
                 recorded: (self.recording.is_some() || heard.copied > 0).then_some(heard.copied),
             }
         });

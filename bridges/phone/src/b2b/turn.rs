@@ -17,6 +17,7 @@ use media_core::rtcp::{ReportBlock, Rtcp};
 use media_core::rtp::{RtpHeader, RtpPacket};
 use media_core::sdp::RtpMap;
 use media_hub::audio::{BLOCK, Concealer, RATE};
+use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::codec::{Decode, Encode};
@@ -88,12 +89,19 @@ pub(crate) struct Turning {
     pub inband: InbandDtmf,
     /// Calls that may be decoded at once.
     pub places: Arc<Semaphore>,
+    /// Shows how many are.
+    gauge: Option<IntGauge>,
 }
 
 impl Turning {
     pub fn new(config: &crate::config::Config) -> Turning {
         let places = Arc::new(Semaphore::new(config.max_transcoded));
-        Turning { transcode: config.transcode, inband: config.inband_dtmf, places }
+        Turning { transcode: config.transcode, inband: config.inband_dtmf, places, gauge: None }
+    }
+
+    /// The calls that are decoded are shown by this gauge.
+    pub fn counted(self, gauge: Option<IntGauge>) -> Turning {
+        Turning { gauge, ..self }
     }
 
     /// Whether a phone may be offered what has to be turned: there is a place for one more such call.
@@ -106,19 +114,36 @@ impl Turning {
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     places: Arc<Semaphore>,
-    held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    gauge: Option<IntGauge>,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+/// A place that is taken, counted as long as it is there.
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    gauge: Option<IntGauge>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.iter().for_each(IntGauge::dec);
+    }
 }
 
 impl Slot {
     pub fn new(turning: &Turning) -> Slot {
-        Slot { places: turning.places.clone(), held: Arc::default() }
+        Slot { places: turning.places.clone(), gauge: turning.gauge.clone(), held: Arc::default() }
     }
 
     /// Takes the place, if it is not taken yet; false when there is none.
     pub fn hold(&self) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_none() {
-            *held = self.places.clone().try_acquire_owned().ok();
+        if held.is_none()
+            && let Ok(permit) = self.places.clone().try_acquire_owned()
+        {
+            self.gauge.iter().for_each(IntGauge::inc);
+            *held = Some(Held { _permit: permit, gauge: self.gauge.clone() });
         }
         held.is_some()
     }
@@ -361,6 +386,11 @@ impl Turner {
     /// Our reports go to the phone in place of the other one's.
     pub fn active(&self) -> bool {
         self.active
+    }
+
+    /// The codec that the phone's sound is turned into; none where it passes as it is.
+    pub fn turns_into(&self) -> Option<&'static str> {
+        self.target.filter(|_| self.active).map(|t| t.sort.name())
     }
 
     /// A key that came by INFO goes as telephone event.

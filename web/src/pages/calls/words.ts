@@ -10,6 +10,8 @@ export function gradeOf(l: Pick<CallLeg, 'mos' | 'packets' | 'lost'>): Grade {
 }
 /** Percent of the packets that did not come. */
 export const lossOf = (l: Pick<CallLeg, 'packets' | 'lost'>) => (l.packets + l.lost > 0 ? (l.lost * 100) / (l.packets + l.lost) : 0);
+/** Whether an outside recorder has a phone's sound: `none` if it was to have it and got nothing, null if it was not to. */
+export const recordedOf = (l: Pick<CallLeg, 'recorded'>, live: boolean): 'now' | 'done' | 'none' | null => (l.recorded == null ? null : l.recorded === 0 ? 'none' : live ? 'now' : 'done');
 export const GRADE_CLASS: Record<Grade, string> = { good: 's-live', fair: 's-stalled', bad: 's-failed', none: 's-idle' };
 export const GRADE_SHAPE: Record<Grade, string> = { good: '●', fair: '▲', bad: '■', none: '○' };
 

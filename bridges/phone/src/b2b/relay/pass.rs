@@ -97,7 +97,13 @@ fn turned(
     let Some(turner) = &mut from.turner else { return };
     match turner.hear(packet, now) {
         Said::Nothing => {}
-        Said::Made => turner.made().for_each(|made| to.emit(sender, target, &made, |_| {})),
+        Said::Made => {
+            let decoded = u64::from(turner.active());
+            for made in turner.made() {
+                to.emit(sender, target, &made, |_| {});
+                from.turned += decoded;
+            }
+        }
         Said::Pass { number, sequence, law } => {
             to.emit(sender, target, data, |out| {
                 if let Some(law) = law {

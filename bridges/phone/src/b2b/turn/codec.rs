@@ -30,6 +30,16 @@ impl Sort {
         }
     }
 
+    /// As the SDP names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sort::Law { a: true } => "PCMA",
+            Sort::Law { a: false } => "PCMU",
+            Sort::G722 => "G722",
+            Sort::Opus => "opus",
+        }
+    }
+
     /// The clock of its RTP.
     pub fn clock(self) -> u32 {
         if self == Sort::Opus { RATE } else { 8000 }
