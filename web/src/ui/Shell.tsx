@@ -19,10 +19,11 @@ export function Shell({ page, children }: { page: Route['page']; children: React
   const { t, lang } = useSpeech();
   const site = useStore(session, (s) => s.site);
   const admin = useStore(session, isAdmin);
+  const name = (site && (lang === 'zh' ? site.name_zh || site.name_en : site.name_en || site.name_zh)) || 'Skybridge';
   return (
     <div className="shell">
       <header className="top">
-        <span className="brand" title={site ? `${site.version}` : ''}><img src="/icon.svg" alt="" /><span>{site ? ((lang === 'zh' ? site.name_zh || site.name_en : site.name_en || site.name_zh) || 'Skybridge') : 'Skybridge'}</span></span>
+        <span className="brand" data-testid="brand" title={site ? `${name} · ${site.version}` : ''}><img src="/icon.svg" alt="" /><span>{name}</span></span>
         <nav aria-label={t('nav')}>
           {PAGES.filter(([p]) => p !== 'admin' || admin).map(([p, k]) => <a key={p} href={`/${p}`} data-testid={`nav-${p}`} aria-current={p === page ? 'page' : undefined} onClick={(e) => { if (e.ctrlKey || e.metaKey) return; e.preventDefault(); go(`/${p}`); }}>{t(k)}{p === 'alarms' && <Badge />}{p === 'calls' && <MissedBadge />}</a>)}
         </nav>
