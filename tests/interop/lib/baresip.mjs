@@ -88,9 +88,12 @@ export class Baresip {
   }
   hangup() { this.order('hangup'); }
 
+  /** One for each call, the oldest first. */
+  recordings() { return readdirSync(this.heardFolder).filter((f) => /-dec\.wav$/.test(f)).sort(); }
+
   /** What the phone heard so far: the newest file that sndfile writes of decoded sound. */
   heard() {
-    const files = readdirSync(this.heardFolder).filter((f) => /-dec\.wav$/.test(f)).sort();
+    const files = this.recordings();
     return files.length ? readWav(join(this.heardFolder, files.at(-1))) : readWav('');
   }
 }
