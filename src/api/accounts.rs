@@ -129,6 +129,7 @@ pub async fn change(
     if !ended {
         return Ok(StatusCode::NO_CONTENT);
     }
+    app.secrets.tickets.end(|i| i.account == name);
     app.legs.withdraw(&app, &name);
     app.release_where(|claim| claim.account == name);
     Ok(StatusCode::NO_CONTENT)

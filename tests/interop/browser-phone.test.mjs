@@ -1,5 +1,5 @@
 // sip.js in Chromium as a whole phone: SIP over a secure WebSocket, its sound by ICE, DTLS and SRTP on the gateway's RTP port. It calls
-// baresip, is called by baresip, and is in a conference; everybody is heard by tone.
+// baresip, is called by baresip, and is in a conference; everybody is heard by tone. A call by a ticket ends with the sign-in behind it.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const DESK = { user: '8002', password: 'phone-secret-02x', name: 'Desk phone' };
 const PAGE_TONE = 850, DESK_TONE = 1400;
 
 // Runs in the page: sip.js as it comes, with its own session description handler.
-const PHONE = async ({ server, user, password }) => {
+const PHONE = async ({ server, user, password, ticket }) => {
   const { UserAgent, Registerer, Inviter } = await import('/__sip/index.js');
   const phone = { calls: [] };
   window.phone = phone;
@@ -28,7 +28,7 @@ const PHONE = async ({ server, user, password }) => {
     return call;
   };
   const ua = new UserAgent({
-    uri: UserAgent.makeURI(`sip:${user}@hall`), authorizationUsername: user, authorizationPassword: password, logLevel: 'error',
+    uri: UserAgent.makeURI(`sip:${user}@hall`), authorizationUsername: ticket ?? user, authorizationPassword: password, logLevel: 'error',
     transportOptions: { server, keepAliveInterval: 10, traceSip: false },
     sessionDescriptionHandlerFactoryOptions: { iceGatheringTimeout: 1000, peerConnectionConfiguration: { iceServers: [] } },
     delegate: { onInvite(invitation) { keep(invitation, 'in'); invitation.accept({ sessionDescriptionHandlerOptions: { constraints: sound } }); } },
@@ -88,9 +88,10 @@ const PHONE = async ({ server, user, password }) => {
   };
 };
 
-test('sip.js in Chromium calls, is called and confers, with sound both ways', { timeout: 240_000 }, async (t) => {
+/** A gateway with both accounts, and Chromium whose microphone is a tone; `open` gives a page that has the phone in it. */
+async function open(t, name) {
   const library = join(ROOM, 'node_modules/sip.js/lib');
-  const stage = Stage.open(t, 'browser-phone');
+  const stage = Stage.open(t, name);
   const port = await freePorts();
   const gateway = await Gateway.open(stage, { more: { http: { listen: [`127.0.0.1:${port}`] } } });
   for (const phone of [PAGE, DESK]) await gateway.api.post('/phones', phone);
@@ -102,32 +103,42 @@ test('sip.js in Chromium calls, is called and confers, with sound both ways', { 
       '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${pageSays}`],
   });
   stage.defer(() => browser.close());
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, permissions: ['microphone'] });
-  const page = await context.newPage();
-  page.on('console', (m) => { if (m.type() === 'error') say(`page: ${m.text()}`); });
-  await page.route('**/__sip/**', (route) => {
-    const file = join(library, new URL(route.request().url()).pathname.replace('/__sip/', ''));
-    return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: 'text/javascript' }) : route.fulfill({ status: 404, body: '' });
-  });
-  await page.goto(`https://127.0.0.1:${port}`);
   const frames = [];
-  page.on('websocket', (socket) => {
-    if (!socket.url().endsWith('/sip')) return;
-    socket.on('framesent', (f) => frames.push(`> ${f.payload}`));
-    socket.on('framereceived', (f) => frames.push(`< ${f.payload}`));
-  });
   stage.defer(() => { if (process.env.INTEROP_LOG) say(frames.join('\n')); });
-  await page.evaluate(PHONE, { ...PAGE, server: `wss://127.0.0.1:${port}/sip` });
-  assert.equal(await page.evaluate(() => window.phone.register()), 200);
-
+  const phone = async (as) => {
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, permissions: ['microphone'] });
+    const page = await context.newPage();
+    page.on('console', (m) => { if (m.type() === 'error') say(`page: ${m.text()}`); });
+    await page.route('**/__sip/**', (route) => {
+      const file = join(library, new URL(route.request().url()).pathname.replace('/__sip/', ''));
+      return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: 'text/javascript' }) : route.fulfill({ status: 404, body: '' });
+    });
+    await page.goto(`https://127.0.0.1:${port}`);
+    page.on('websocket', (socket) => {
+      if (!socket.url().endsWith('/sip')) return;
+      socket.on('framesent', (f) => frames.push(`> ${f.payload}`));
+      socket.on('framereceived', (f) => frames.push(`< ${f.payload}`));
+    });
+    await page.evaluate(PHONE, { ...as, server: `wss://127.0.0.1:${port}/sip` });
+    assert.equal(await page.evaluate(() => window.phone.register()), 200);
+    return page;
+  };
   const desk = await Baresip.open(stage, gateway, { user: DESK.user, password: DESK.password, say: deskSays, answer: 'auto' });
   await desk.registered();
+  return { stage, gateway, phone, desk, frames };
+}
 
-  const connected = () => until('the page talks', async () => {
-    const s = await page.evaluate(() => window.phone.state());
-    assert.ok(!s.code, `refused: ${JSON.stringify(s)}`);
-    return s.states.includes('Established') && s.pc === 'connected';
-  }, 20);
+const talks = (page) => until('the page talks', async () => {
+  const s = await page.evaluate(() => window.phone.state());
+  assert.ok(!s.code, `refused: ${JSON.stringify(s)}`);
+  return s.states.includes('Established') && s.pc === 'connected';
+}, 20);
+const told = (page, seconds = 10) => until('the page is told', () => page.evaluate(() => window.phone.state().states.includes('Terminated')), seconds);
+
+test('sip.js in Chromium calls, is called and confers, with sound both ways', { timeout: 240_000 }, async (t) => {
+  const { gateway, phone, desk, frames } = await open(t, 'browser-phone');
+  const page = await phone(PAGE);
+  const connected = () => talks(page);
   const bothHear = async (what) => {
     const from = seconds(desk.heard());
     const [hears, other] = await page.evaluate((tones) => window.phone.hear(tones), [DESK_TONE, DESK_TONE * 1.31]);
@@ -180,7 +191,7 @@ test('sip.js in Chromium calls, is called and confers, with sound both ways', { 
   assert.match(called, /a=ice-lite/);
   assert.match(called, /a=group:BUNDLE 0/);
   desk.hangup();
-  await until('the page is told', () => page.evaluate(() => window.phone.state().states.includes('Terminated')), 10);
+  await told(page);
 
   // Both in the conference.
   const conference = await gateway.conference();
@@ -199,5 +210,49 @@ test('sip.js in Chromium calls, is called and confers, with sound both ways', { 
   // The hall sends the page away.
   const member = (await gateway.conference()).members.find((m) => m.name === PAGE.name);
   await gateway.api.delete(`/conferences/${id(conference.id)}/members/${id(member.id)}`);
-  await until('the page is told', () => page.evaluate(() => window.phone.state().states.includes('Terminated')), 10);
+  await told(page);
+});
+
+test('a call of the telephone in the browser ends with its sign-in', { timeout: 180_000 }, async (t) => {
+  const { gateway, phone, desk } = await open(t, 'browser-phone-withdrawn');
+  const conference = await gateway.conference();
+  await gateway.api.patch(`/conferences/${id(conference.id)}`, { pin: '' });
+  const sound = async (page) => (await page.evaluate(() => window.phone.wire())).received ?? 0;
+  const ways = [
+    ['signed out', 'wang', (api) => api.delete('/session')],
+    ['deleted', 'zhao', () => gateway.api.delete('/accounts/zhao')],
+    ['another role', 'qian', () => gateway.api.patch('/accounts/qian', { role: 'viewer' })],
+  ];
+  for (const [what, name, withdraw] of ways) {
+    const api = await gateway.account(name, 'operator');
+    await gateway.api.patch(`/accounts/${name}`, { phone: PAGE.user });
+    const { phone: user, user: ticket, password } = await api.post('/softphone');
+    assert.equal(user, PAGE.user);
+    const page = await phone({ user, ticket, password });
+    const meets = what === 'another role';
+    const at = Date.now();
+    if (what === 'deleted') desk.order('dial', `sip:${PAGE.user}@127.0.0.1:${gateway.sip}`);
+    else await page.evaluate((n) => window.phone.call(n), meets ? conference.number : DESK.user);
+    await talks(page);
+    if (!meets) await desk.next('CALL_ESTABLISHED', 10, at);
+    const heard = await sound(page);
+    // Once longer than the sign-ins are looked at again: a call of a good one goes on.
+    const stays = what === 'signed out' ? 6_500 : 1_000;
+    await wait(stays);
+    assert.ok(await sound(page) > heard + stays / 33, 'the call stands and is heard');
+    assert.equal((await gateway.api.get('/calls/live')).items.length, 1);
+    const cut = Date.now();
+    await withdraw(api);
+    await told(page, 9);
+    if (!meets) await desk.next('CALL_CLOSED', 3, cut);
+    const record = await until('the record', async () => (await gateway.api.get('/calls')).items.find((c) => Date.parse(c.ended_at) >= cut), 5);
+    say(`${what}: ended ${Date.parse(record.ended_at) - cut} ms after, ${record.code} by ${record.ended_by}: ${record.en}`);
+    assert.deepEqual([record.code, record.ended_by], ['signed_out', 'gateway']);
+    assert.match(record.en, /sign-in/);
+    assert.equal((await gateway.api.get('/calls/live')).items.length, 0);
+    await until('not registered any more', async () => !(await gateway.api.get('/phones')).items.find((p) => p.user === PAGE.user).registered, 5);
+    await page.context().close();
+  }
+  // Nobody is called back: it was no fault of the network.
+  assert.ok(!(await gateway.conference()).members.some((m) => m.kind === 'phone'), 'no seat is kept');
 });

@@ -15,7 +15,7 @@ use bridge_core::{
 use serde::{Deserialize, Serialize};
 use sip::auth::{Algorithm, claimed_user};
 use sip::{
-    AuthResult, Binding, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Offence, Request,
+    AuthResult, Binding, CallId, DigestConfig, DigestServer, Flow, FlowId, Location, LocationConfig, Offence, Request,
     Response, Target, Transport, Uri,
 };
 
@@ -23,6 +23,7 @@ use crate::NAME;
 use crate::config::{Config, Digest};
 use crate::ping::Pings;
 use crate::reach::Reach;
+use crate::tickets::Tickets;
 
 /// A contact in storage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,8 +54,7 @@ struct Table {
     location: Location,
     /// What storage held and no REGISTER has renewed yet.
     restored: HashMap<String, Vec<Saved>>,
-    /// Connections that registered with a ticket, and which.
-    tickets: HashMap<FlowId, String>,
+    tickets: Tickets,
     pings: Pings,
 }
 
@@ -103,7 +103,7 @@ impl Accounts {
             table: Mutex::new(Table {
                 location,
                 restored: HashMap::new(),
-                tickets: HashMap::new(),
+                tickets: Tickets::default(),
                 pings: Pings::default(),
             }),
             any: DigestServer::new(any),
@@ -215,11 +215,8 @@ impl Accounts {
                 let response = table.location.answer(now, request, &done);
                 table.restored.remove(&user);
                 table.pings.heard(flow.id);
-                if ticket_of(&prover).is_some() && !done.gone {
-                    table.tickets.insert(flow.id, prover);
-                } else {
-                    table.tickets.remove(&flow.id);
-                }
+                let ticket = (ticket_of(&prover).is_some() && !done.gone).then_some(prover);
+                table.tickets.registered(flow.id, ticket);
                 drop(table);
                 if done.gone {
                     offline(ctx, &user, Text::new("话机已注销", "the phone logged out"));
@@ -421,6 +418,18 @@ impl Accounts {
         table.location.iter().any(|(_, list)| list.iter().any(live)) || table.restored.values().flatten().any(kept)
     }
 
+    /// A call from or to this place begins.
+    pub fn carries(&self, call: CallId, target: &Target) {
+        if let Target::Flow(flow) = target {
+            self.lock().tickets.call(Instant::now(), call, *flow);
+        }
+    }
+
+    /// Whether a call hangs on a sign-in in a browser that is over.
+    pub fn withdrawn(&self, call: CallId) -> bool {
+        self.lock().tickets.withdrawn(Instant::now(), call)
+    }
+
     /// Accounts that are registered now.
     pub fn count(&self) -> usize {
         let table = self.lock();
@@ -436,11 +445,9 @@ impl Accounts {
             let expired = || Text::new("注册过期", "the registration expired");
             gone.extend(table.location.tick(Instant::now()).into_iter().map(|u| (u, expired())));
             // Who signed out of the console is no phone any more.
-            let over = |ticket: &String| ctx.credentials.secret(AccountKind::Phone, ticket).is_none();
-            table.tickets.retain(|flow, _| ctx.sip.flow(*flow).is_some());
-            let out: Vec<FlowId> = table.tickets.iter().filter(|(_, t)| over(t)).map(|(f, _)| *f).collect();
+            let over = |ticket: &str| ctx.credentials.secret(AccountKind::Phone, ticket).is_none();
+            let out = table.tickets.tick(Instant::now(), |flow| ctx.sip.flow(flow).is_some(), over);
             for flow in out {
-                table.tickets.remove(&flow);
                 let why = || Text::new("控制台已退出登录", "the console signed out");
                 gone.extend(table.location.flow_closed(flow).into_iter().map(|u| (u, why())));
             }

@@ -380,6 +380,9 @@ impl Standing {
                 c.legs = vec![leg];
                 c.state = if held { CallState::Held } else { CallState::Talking };
             });
+            if self.shared.accounts.withdrawn(self.call.id()) {
+                self.hang_up(End::fault(Reason::SignedOut));
+            }
         }
         if self.end.is_none()
             && let Some(failure) = self.leg.failure()

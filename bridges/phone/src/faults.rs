@@ -22,6 +22,7 @@ pub enum Reason {
     MediaTimeout,
     CallFailed,
     SignallingLost,
+    SignedOut,
     RefreshMissing,
     BadOffer,
     SrtpNeeded,
@@ -45,7 +46,7 @@ pub enum Reason {
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 37] = [
+pub const ALL: [Reason; 38] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -63,6 +64,7 @@ pub const ALL: [Reason; 37] = [
     Reason::MediaTimeout,
     Reason::CallFailed,
     Reason::SignallingLost,
+    Reason::SignedOut,
     Reason::RefreshMissing,
     Reason::BadOffer,
     Reason::SrtpNeeded,
@@ -299,6 +301,15 @@ impl Reason {
                 "The signalling connection to the phone broke",
                 "检查话机网络",
                 "Check the phone's network",
+            ),
+            Reason::SignedOut => w(
+                "signed_out",
+                Whose::You,
+                true,
+                "网页电话所用的登录已失效，通话结束",
+                "The sign-in behind the telephone in the browser is over, and its calls with it",
+                "重新登录控制台；账号、角色或绑定的号码可能已被更改",
+                "Sign in to the console again; account, role or number may have been changed",
             ),
             Reason::RefreshMissing => w(
                 "refresh_missing",

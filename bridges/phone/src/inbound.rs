@@ -21,6 +21,7 @@ use crate::watch;
 pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: Request) {
     // A phone by the path of its registration comes first; then whoever sends from where a trunk is, whatever he says.
     let phone = shared.accounts.registered(&request, &flow);
+    shared.accounts.carries(call.id(), &Target::Flow(flow.id));
     let trunk = if phone { None } else { shared.trunks.recognise(flow.peer.ip(), &request) };
     let (who, caller, number) = match &trunk {
         Some(trunk) => {

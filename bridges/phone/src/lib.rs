@@ -9,6 +9,7 @@
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
 //! - `trunk`: ways to other telephone networks.
 //! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
+//! - `tickets`: what ends with the sign-in of a telephone in a browser.
 //! - `ping`: OPTIONS to phones behind NAT.
 //! - `fraud`, `watch`: patterns of calls that look like a stolen account, and the alarms of the guard against scanners.
 //! - `b2b`: phone to phone, with forking, forwards and relayed sound.
@@ -36,6 +37,7 @@ mod reception;
 mod route;
 mod security;
 mod session_timer;
+mod tickets;
 mod trunk;
 mod view;
 mod watch;

@@ -320,7 +320,10 @@ impl Branch {
         };
         let request = invite(&self.shared, &self.plan, reach, address, &mut security);
         let mut rung = match reach.call(&self.shared, request).await {
-            Ok(call) => Rung { call: Some(call), taken: self.taken.clone() },
+            Ok(call) => {
+                self.shared.accounts.carries(call.id(), &reach.target);
+                Rung { call: Some(call), taken: self.taken.clone() }
+            }
             Err(error) => {
                 mark(reach, "信令无法送达", &error);
                 return Some((Refused::of(Reason::Unreachable.with(error)), true));

@@ -674,6 +674,9 @@ impl<'a> Standing<'a> {
                 return Some(Over::fault(CallEndedBy::Network, &Reason::MediaTimeout.with(&side.party.number)));
             }
         }
+        if let Some(side) = self.sides.iter().find(|s| self.shared.accounts.withdrawn(s.call.id())) {
+            return Some(Over::fault(CallEndedBy::Gateway, &Reason::SignedOut.with(&side.party.number)));
+        }
         if let Some((side, _)) = self.untold.filter(|_| self.passing.is_none()) {
             self.tell(side);
         }
