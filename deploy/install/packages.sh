@@ -9,7 +9,7 @@ build=(build-essential cmake pkg-config clang nasm
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
   ffmpeg espeak-ng sox)
 test=(chromium baresip-core baresip-ffmpeg sip-tester kamailio kamailio-tls-modules tshark gstreamer1.0-tools gstreamer1.0-plugins-ugly
-  fonts-noto-cjk iproute2 python3)
+  fonts-noto-cjk iproute2 python3 python3-venv)
 
 wanted=()
 for set in "$@"; do
@@ -53,6 +53,17 @@ if ! node_is_new_enough; then
   npm install --prefix .tools --no-audit --no-fund --loglevel=error node@20
   PATH="$PWD/.tools/node_modules/.bin:$PATH"
   node_is_new_enough || { echo "node 20.19 or newer is needed to build the console; found $(node --version)" >&2; exit 1; }
+fi
+
+# pjsip as a phone comes from the Python registry, into a directory of its own; the tests look for it there.
+pjsua2="${XDG_CACHE_HOME:-$HOME/.cache}/skybridge/pjsua2"
+pjsua2_version=2.15.1.post1
+has_pjsua2() { [ "$("$pjsua2/bin/python" -c 'import pjsua2, importlib.metadata as m; print(m.version("pjsua2-python"))' 2>/dev/null)" = "$pjsua2_version" ]; }
+if [[ " $* " == *" test "* ]] && [ -z "${PJSUA2_PYTHON:-}" ] && ! has_pjsua2; then
+  echo "Installing pjsua2 $pjsua2_version beneath $pjsua2"
+  /usr/bin/python3 -m venv --clear "$pjsua2"
+  "$pjsua2/bin/python" -m pip install --quiet --disable-pip-version-check "pjsua2-python==$pjsua2_version"
+  has_pjsua2 || { echo "pjsua2 is installed beneath $pjsua2 and does not start: see \"$pjsua2/bin/python -c 'import pjsua2'\"" >&2; exit 1; }
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -161,6 +161,18 @@ impl Described {
         out.maps.iter().any(|m| law(m).is_some()).then_some(out)
     }
 
+    /// What a third phone is offered in place of the other one. An answer names one codec as a rule; where that is one that we cannot
+    /// turn, both laws stand behind it: nearly every phone knows them, and this one is asked for what the third one takes.
+    pub fn for_another(&self) -> Described {
+        let mut out = self.clone();
+        if !self.maps.iter().any(|m| Sort::of(m).is_some()) {
+            for (payload_type, encoding) in [(PCMA, "PCMA"), (PCMU, "PCMU")] {
+                out.maps.push(RtpMap { payload_type, encoding: encoding.into(), clock_rate: 8000, channels: 1 });
+            }
+        }
+        out
+    }
+
     /// It knows keys in RTP.
     pub fn has_events(&self) -> bool {
         self.maps.iter().any(is_event)

@@ -617,6 +617,10 @@ impl<'a> Standing<'a> {
             let tries = self.untold.filter(|(side, _)| *side == from).map_or(0, |(_, n)| n);
             self.untold = Some((from, tries + 1)).filter(|(_, n)| *n < MOST_TELLS);
         } else {
+            if answered.is_err() && self.then.is_none() && !self.understood() {
+                // Brought together by a transfer, and the one who stays does not take the new one's codec.
+                return Some(Over::fault(CallEndedBy::Gateway, &Reason::NoCodec.fault()));
+            }
             self.untold = None;
         }
         if let Some(side) = self.then.take() {
@@ -624,6 +628,13 @@ impl<'a> Standing<'a> {
         }
         self.show_hold();
         None
+    }
+
+    /// Whether the two have a codec in common, or one that is turned.
+    fn understood(&self) -> bool {
+        let [a, b] = &self.sides;
+        sdp::answer(&a.described, &b.described, b.local, Direction::SendRecv).is_ok()
+            && (!sdp::turned(&a.described, &b.described) || self.relay.decodes())
     }
 
     fn show_hold(&self) {

@@ -159,7 +159,7 @@ impl Transfer {
         let place = to.place(shared).ok_or("486 Busy Here")?;
         let local = Local { address: media_address(shared, &first.target), port, turns: shared.turning.offers() };
         let hidden = rest.0.number == "anonymous";
-        let mut sent = sdp::offer(rest.1, local, None, Direction::SendRecv);
+        let mut sent = sdp::offer(&rest.1.for_another(), local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         origin.stamp(&mut sent, "skybridge", local.address);
         let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70, referred_by: Some(asker), hidden };

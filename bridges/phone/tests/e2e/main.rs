@@ -13,6 +13,7 @@ mod features;
 mod gateway;
 mod guard;
 mod hostile;
+mod pjsip;
 mod raw;
 mod registrar;
 mod secure;

@@ -30,7 +30,7 @@ impl Standing<'_> {
             tokio::spawn(transfer::leave(old.call));
         }
         // First the new one learns whom it talks with, and where to send; then the one who stays, whom its asker held as a rule.
-        let mut offer = self.sides.get(1 - by)?.described.clone();
+        let mut offer = self.sides.get(1 - by)?.described.for_another();
         offer.direction = Direction::SendRecv;
         self.then = Some(by);
         self.pass(1 - by, None, offer, false);
@@ -45,7 +45,8 @@ impl Standing<'_> {
         if goes.gone {
             return Err(603);
         }
-        sdp::answer(with, &goes.described, goes.local, Direction::SendRecv).map(|_| ()).map_err(|_| 488)
+        let (one, other) = (with.for_another(), goes.described.for_another());
+        sdp::answer(&one, &other, goes.local, Direction::SendRecv).map(|_| ()).map_err(|_| 488)
     }
 
     /// Gives the phone that talks with the one in `side` to another call, and ends.
