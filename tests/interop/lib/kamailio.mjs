@@ -7,8 +7,12 @@ import { until } from './stage.mjs';
 const MODULES = '/usr/lib/x86_64-linux-gnu/kamailio/modules/';
 
 export class Kamailio {
-  /** `numbers`: {number: user}: who of those registered is called for a number that is not his own name. `tls`: {certificate, key}. */
-  static async open(stage, { host = '127.0.0.2', password, numbers = {}, tls, domains = [], name = 'kamailio' }) {
+  /**
+   * `numbers`: {number: user}: who of those registered is called for a number that is not his own name. `tls`: {certificate, key}.
+   * `grants`: seconds that a registration lasts at most. `least`: shorter ones get 423. `stale`: the first right answer to a challenge is
+   * met by a new nonce.
+   */
+  static async open(stage, { host = '127.0.0.2', password, numbers = {}, tls, domains = [], name = 'kamailio', grants, least, stale = false }) {
     const server = new Kamailio();
     Object.assign(server, { host, port: await freePorts(), tlsPort: await freePorts(), folder: stage.file(name) });
     mkdirSync(server.folder, { recursive: true });
@@ -32,9 +36,11 @@ ${['kex', 'tm', 'tmx', 'sl', 'rr', 'pv', 'maxfwd', 'usrloc', 'registrar', 'texto
 ${tls ? `modparam("tls", "config", "${join(server.folder, 'tls.cfg')}")` : ''}
 modparam("usrloc", "db_mode", 0)
 modparam("rr", "enable_double_rr", 1)
+${stale ? 'modparam("auth", "one_time_nonce", 1)' : ''}
+${grants ? `modparam("registrar", "max_expires", ${grants})` : ''}
 request_route {
   if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
-  xlog("L_WARN", "SAW $rm $ru from $fu via $pr route=$hdr(Route) expires=$hdr(Expires) auth=$au pai=$hdr(P-Asserted-Identity)\\n");
+  xlog("L_WARN", "SAW $rm $ru from $fu via $pr route=$hdr(Route) expires=$hdr(Expires) auth=$au pai=$hdr(P-Asserted-Identity) nonce=$adn\\n");
   if (has_totag()) {
     if (loose_route()) { t_relay(); exit; }
     if (is_method("ACK")) { if (t_check_trans()) t_relay(); exit; }
@@ -45,6 +51,8 @@ request_route {
   if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
   if (is_method("REGISTER")) {
     if (!pv_www_authenticate("carrier.test", "${password}", "0")) { www_challenge("carrier.test", "1"); exit; }
+${stale ? '    if ($shv(stale) < 1) { $shv(stale) = 1; www_challenge("carrier.test", "17"); exit; }' : ''}
+${least ? `    if ($(hdr(Expires){s.int}) > 0 && $(hdr(Expires){s.int}) < ${least}) { append_to_reply("Min-Expires: ${least}\\r\\n"); sl_send_reply("423", "Interval Too Brief"); exit; }` : ''}
     save("location"); exit;
   }
   if (is_method("INVITE")) {
