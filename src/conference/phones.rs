@@ -103,6 +103,10 @@ impl Conferences {
                     room.mixer.add(&member.0, Some(stream), Some(hears));
                     room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
                 }
+                SeatReport::Person(who) => {
+                    entry.name = if who.name.is_empty() { who.number.clone() } else { who.name };
+                    entry.dial = Some(who.number);
+                }
                 SeatReport::Held(held) => {
                     entry.state = if held { MemberState::Held } else { MemberState::Connected };
                 }

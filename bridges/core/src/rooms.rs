@@ -7,6 +7,8 @@ use media_hub::{Fault, StreamId, Text};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+use crate::calls::CallParty;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemberId(pub String);
 
@@ -42,6 +44,8 @@ pub enum SeatCommand {
 #[derive(Debug, Clone)]
 pub enum SeatReport {
     Ringing,
+    /// Somebody else is at the far end from now on: the seat was handed on.
+    Person(CallParty),
     /// The leg stands: `stream` is what it sends, `hears` the codec in which it wants the mix.
     Connected {
         stream: StreamId,

@@ -1,5 +1,6 @@
 //! A standing call: one task that owns signalling, media and seat until the call ends.
 
+mod hand_over;
 mod screen;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use media_net::Batch;
 use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipError, TxId, Uri};
 use tokio::task::JoinHandle;
 
+use crate::b2b::seat::{Desk, confirmed};
 use crate::faults::Reason;
 use crate::leg::Leg;
 use crate::phone::Shared;
@@ -49,6 +51,8 @@ pub(crate) struct Caller {
 pub(crate) enum End {
     Left(Text),
     Failed(Fault),
+    /// The seat went to another phone.
+    Given,
 }
 
 impl End {
@@ -60,6 +64,15 @@ impl End {
         match self {
             End::Left(_) => "ended",
             End::Failed(fault) => fault.code,
+            End::Given => "transferred",
+        }
+    }
+
+    /// The same for whoever holds the seat.
+    pub fn report(&self) -> SeatReport {
+        match self {
+            End::Failed(fault) => SeatReport::Failed(fault.clone()),
+            End::Left(_) | End::Given => SeatReport::Left(self.words().1),
         }
     }
 
@@ -68,6 +81,7 @@ impl End {
         match self {
             End::Left(text) => ("ended", text.clone()),
             End::Failed(fault) => (fault.code, Text::new(&fault.zh, &fault.en)),
+            End::Given => ("transferred", Text::new("席位已转给另一话机", "another phone took the seat")),
         }
     }
 }
@@ -86,6 +100,10 @@ enum Stage {
     },
     /// The farewell tone plays, then BYE.
     Leaving {
+        until: Instant,
+    },
+    /// Another phone has the seat; this one hangs up, or we do.
+    Given {
         until: Instant,
     },
 }
@@ -112,6 +130,8 @@ pub(crate) struct Standing {
     /// The call's line in the books.
     entry: CallEntry,
     screen: Screen,
+    /// On the switchboard: who may hand the seat on.
+    desk: Option<Desk>,
 }
 
 impl Standing {
@@ -143,6 +163,7 @@ impl Standing {
             next_books: Instant::now(),
             entry,
             screen: Screen::default(),
+            desk: None,
         }
     }
 
@@ -186,7 +207,7 @@ impl Standing {
         let ordered = self.entry.ordered();
         loop {
             let wake = self.leg.next_timeout().map_or(tick, |at| tick.min(at.into()));
-            let Standing { call, leg, stage, refresh, end, screen, .. } = &mut self;
+            let Standing { call, leg, stage, refresh, end, screen, desk, .. } = &mut self;
             let (shown, intake) = screen.parts();
             let (seat, listen) = match stage {
                 // A call that is being ended takes no more orders.
@@ -195,6 +216,7 @@ impl Standing {
             };
             tokio::select! {
                 event = call.next() => {
+                    confirmed(desk.as_mut(), event.as_ref());
                     if let Some(end) = self.on_event(event).await {
                         return self.finish(end).await;
                     }
@@ -204,6 +226,7 @@ impl Standing {
                     Some(SeatCommand::HangUp) => self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference"))),
                     None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),
                 },
+                wanted = Desk::next(desk.as_mut().filter(|_| end.is_none())) => self.on_wanted(wanted).await,
                 pulled = next_heard(listen) => self.hear(pulled),
                 pulled = next_heard(shown) => self.show(pulled),
                 got = leg.receive(&mut batch) => {
@@ -266,11 +289,7 @@ impl Standing {
         };
         self.entry.finish(by, code, words);
         if let Stage::Seated { seat, .. } = &self.stage {
-            let report = match &end {
-                End::Left(text) => SeatReport::Left(text.clone()),
-                End::Failed(fault) => SeatReport::Failed(fault.clone()),
-            };
-            seat.report(report).await;
+            seat.report(end.report()).await;
         }
         end
     }
@@ -370,6 +389,8 @@ impl Standing {
                     self.bye();
                 }
             }
+            Stage::Given { until } if now >= *until => self.bye(),
+            Stage::Given { .. } => {}
         }
         let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
         if now >= self.next_books {
@@ -490,6 +511,13 @@ impl Standing {
             Method::Info => self.on_info(request),
             Method::Invite | Method::Update => self.on_offer(request).await,
             Method::Options => crate::phone::capabilities(request),
+            Method::Refer => {
+                let seated = matches!(self.stage, Stage::Seated { .. });
+                match &mut self.desk {
+                    Some(desk) => desk.on_refer(&self.shared, self.call.handle(), request, seated),
+                    None => request.respond(403),
+                }
+            }
             _ => request.respond(405).with("Allow", crate::phone::ALLOW),
         };
         self.call.respond(tx, response);

@@ -133,6 +133,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
                 "a phone calls a conference"
             );
             let mut standing = Standing::new(shared.clone(), call, leg, caller.clone(), timer, &request.headers, entry);
+            standing.known_as(who, None);
             if let Some(offer) = offer {
                 standing.await_answer(offer);
             }

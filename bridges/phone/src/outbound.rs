@@ -8,18 +8,21 @@ use bridge_core::{
 };
 use sip::{Call, Response, Target, Transport, Uri};
 
+use crate::b2b::DialogName;
 use crate::b2b::ring::{Fork, Ring, Ringing};
 use crate::call::{Caller, End, Standing, open_leg};
 use crate::faults::Reason;
 use crate::leg::Leg;
 use crate::phone::{Place, Shared};
 use crate::reach::Reach;
-use crate::route::{self, Dialler};
+use crate::route::{self, Destination, Dialler};
 use crate::session_timer::SessionTimer;
 
 /// Whom to call.
 pub(crate) struct Callee {
     pub party: CallParty,
+    /// The account, if it is one of ours.
+    pub account: Option<String>,
     pub reaches: Vec<Reach>,
 }
 
@@ -39,7 +42,7 @@ pub(crate) fn find(shared: &Shared, from: &Dialler, to: &str) -> Result<Callee, 
         let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
         let target = Target::Address(transport, (ip, port).into());
         let party = CallParty::new(uri.user(), uri.user());
-        return Ok(Callee { party, reaches: vec![Reach::phone(target, uri)] });
+        return Ok(Callee { party, account: None, reaches: vec![Reach::phone(target, uri)] });
     }
     let user = to.strip_prefix("phone:").unwrap_or(to);
     let user = user.split_once('/').map_or(user, |(user, _)| user).to_owned();
@@ -48,7 +51,8 @@ pub(crate) fn find(shared: &Shared, from: &Dialler, to: &str) -> Result<Callee, 
     if reaches.is_empty() {
         return Err(to.absent());
     }
-    Ok(Callee { party: to.party(), reaches })
+    let account = matches!(to, Destination::Account(_)).then(|| to.party().number);
+    Ok(Callee { party: to.party(), account, reaches })
 }
 
 /// Calls until answered and serves the call to its end.
@@ -68,11 +72,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, callee: Callee, mut seat: Seat, p
         }
         Err(end) => {
             // The entry of a call that never stood was closed by `dial`.
-            seat.report(match &end {
-                End::Left(text) => SeatReport::Left(text.clone()),
-                End::Failed(fault) => SeatReport::Failed(fault.clone()),
-            })
-            .await;
+            seat.report(end.report()).await;
             end
         }
     };
@@ -98,7 +98,11 @@ async fn dial(
                 number: callee.party.number.clone(),
                 trunk: place.trunk().map(str::to_owned),
             };
-            Ok(Box::new(Standing::new(shared.clone(), call, leg, caller, timer, &response.headers, entry)))
+            let mut standing = Standing::new(shared.clone(), call, leg, caller, timer, &response.headers, entry);
+            if let Some(who) = &callee.account {
+                standing.known_as(Dialler::Account(who.clone()), DialogName::of_response(&response));
+            }
+            Ok(Box::new(standing))
         }
         Err(end) => {
             let (code, words) = end.words();

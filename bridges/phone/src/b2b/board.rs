@@ -41,16 +41,24 @@ pub(crate) struct Yielded {
     pub party: CallParty,
 }
 
+/// What a call gives to another one.
+pub(crate) enum Given {
+    /// Its far phone.
+    Phone(Box<Yielded>),
+    /// A member's seat in a conference.
+    Seat(Box<Seat>),
+}
+
 /// What one call wants of another.
 pub(crate) enum Order {
-    /// Give away the phone that talks with the one in `side`, and end. The error is the SIP code.
+    /// Give away the phone that talks with the one in `side`, or the seat that it has, and end. The error is the SIP code.
     Yield {
         side: usize,
         /// Who asks: only who is in the call may.
         by: Dialler,
-        /// What the phone will talk with.
-        with: Box<Described>,
-        reply: oneshot::Sender<Result<Box<Yielded>, u16>>,
+        /// What the phone will talk with; none: a conference.
+        with: Option<Box<Described>>,
+        reply: oneshot::Sender<Result<Given, u16>>,
     },
     /// The newcomer takes the place of the phone in `side`.
     Replace { side: usize, newcomer: Box<Newcomer> },

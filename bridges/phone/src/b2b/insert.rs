@@ -18,7 +18,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(700);
 
 /// Serves a phone that comes out of a call between phones as a member, to its end.
-pub(super) async fn serve(shared: Arc<Shared>, mut side: Side, mut seat: Seat, place: Place) {
+pub(crate) async fn serve(shared: Arc<Shared>, mut side: Side, mut seat: Seat, place: Place) {
     // Held until the member leaves.
     let entry = shared.log.begin(
         format!("{:016x}", rand::random::<u64>()),
@@ -36,11 +36,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut side: Side, mut seat: Seat, p
             side.call.bye_with(headers);
             let (code, words) = end.words();
             entry.finish(CallEndedBy::Gateway, code, words);
-            seat.report(match end {
-                End::Left(text) => SeatReport::Left(text),
-                End::Failed(fault) => SeatReport::Failed(fault),
-            })
-            .await;
+            seat.report(end.report()).await;
             return shared.ended("in", code);
         }
     };
@@ -54,7 +50,9 @@ pub(super) async fn serve(shared: Arc<Shared>, mut side: Side, mut seat: Seat, p
     if side.peer_updates {
         peer.push("Allow", "UPDATE");
     }
+    seat.report(SeatReport::Person(side.party.clone())).await;
     let mut standing = Standing::new(shared.clone(), side.call, leg, caller, side.timer, &peer, entry);
+    standing.known_as(side.who, side.dialog);
     standing.seat(seat).await;
     let end = standing.run().await;
     shared.ended("in", end.outcome());

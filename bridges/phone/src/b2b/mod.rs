@@ -4,6 +4,7 @@
 //! - `ring`: all contacts of the callee at once. `standing`: the call between two phones. `transfer`: REFER. `sdp`, `relay`: their media. `turn`: codecs
 //!   and keys that only one of the two knows.
 //! - `board`: which dialog is whose call, and what rings. `replaces`, `pickup`: a phone takes a call of somebody else's.
+//! - `seat`: a member's call in a conference, whose seat is handed on.
 //! - `siprec`: the copy of a call for an outside recorder.
 //! - `queue`: the waiting lines of duty desks. `waiting`: a caller in one. `voice`: what he hears.
 
@@ -15,6 +16,7 @@ mod relay;
 mod replaces;
 pub(crate) mod ring;
 mod sdp;
+pub(crate) mod seat;
 mod siprec;
 mod standing;
 mod transfer;
@@ -33,7 +35,6 @@ use tokio::time::Instant as TokioInstant;
 
 use self::board::{Line, Newcomer, Order};
 use self::relay::{End as MediaEnd, Relay};
-use self::replaces::DialogName;
 use self::ring::{Fork, Refused, Ring, Ringing, Updated};
 use self::sdp::{Described, Local};
 use self::standing::{Pair, Side, Standing, newcome};
@@ -46,9 +47,11 @@ use crate::session_timer::{MIN_SE, SessionTimer};
 use crate::trunk::identity::wants_privacy;
 
 pub(crate) use board::{Board, Order as CallOrder};
+pub(crate) use board::{Given as SeatOrPhone, Newcomer as ComingPhone, Yielded as GivenPhone};
+pub(crate) use insert::serve as sit;
 pub(crate) use pickup::wish;
 pub(crate) use queue::Queues;
-pub(crate) use replaces::Replaces;
+pub(crate) use replaces::{DialogName, Replaces};
 pub(crate) use sdp::NO_FAX;
 pub use siprec::SiprecConfig;
 pub(crate) use siprec::Told as RecorderTold;

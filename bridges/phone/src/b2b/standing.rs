@@ -12,7 +12,7 @@ use sip::{Call, CallEvent, EndReason, Headers, Method, Request, Response, SipErr
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::board::{Line, Order};
+use super::board::{Given, Line, Order};
 use super::relay::{End as MediaEnd, Relay};
 use super::replaces::DialogName;
 use super::ring::Ringing;
@@ -145,6 +145,8 @@ pub(super) struct Standing<'a> {
     then: Option<usize>,
     /// The seats into which the phones go once they have heard the tone.
     inserting: Option<(tokio::time::Instant, Box<[Seat; 2]>)>,
+    /// The one who asked gave its seat in a conference to the other one.
+    seat: Option<(usize, Box<Seat>)>,
     line: Line,
     orders: mpsc::Receiver<Order>,
     /// Their places among the calls that may be at once.
@@ -179,6 +181,7 @@ impl<'a> Standing<'a> {
             transfer: None,
             then: None,
             inserting: None,
+            seat: None,
             line,
             orders,
             places,
@@ -234,7 +237,7 @@ impl<'a> Standing<'a> {
                 }
                 event = rung(&mut self.transfer) => self.on_transfer(event).await,
                 order = self.orders.recv(), if free => match order {
-                    Some(Order::Yield { side, by, with, reply }) => match self.may_yield(side, &by, &with) {
+                    Some(Order::Yield { side, by, with, reply }) => match self.may_yield(side, &by, with.as_deref()) {
                         Ok(()) => return self.give_away(side, reply),
                         Err(code) => {
                             let _ = reply.send(Err(code));
@@ -260,6 +263,9 @@ impl<'a> Standing<'a> {
                     Some(Over::fault(CallEndedBy::Gateway, &Reason::ShuttingDown.fault()))
                 }
             };
+            if let Some((by, seat)) = self.seat.take() {
+                return self.sit_down(by, *seat);
+            }
             if let Some(over) = over {
                 self.report();
                 let reason = Some(over.code).filter(|c| *c != "ended");
@@ -382,7 +388,8 @@ impl<'a> Standing<'a> {
             }
             transfer::Target::Dialog(dialog) => {
                 tracing::info!(by, rest = with, "two calls are to be joined");
-                Going::attended(&self.shared, side, &asker.who, &dialog, &rest.described).map_err(transfer::line_of)
+                Going::attended(&self.shared, side, &asker.who, &dialog, Some(&rest.described))
+                    .map_err(transfer::line_of)
             }
         };
         let said = started.as_ref().err().copied();
@@ -397,7 +404,11 @@ impl<'a> Standing<'a> {
         let by = going.by();
         let asker = self.sides.get(by)?.call.handle();
         let event = match event {
-            Gone::Joined(Ok(yielded)) => return self.joined(by, *yielded).await,
+            Gone::Joined(Ok(Given::Phone(yielded))) => return self.joined(by, *yielded).await,
+            Gone::Joined(Ok(Given::Seat(seat))) => {
+                self.seat = Some((by, seat));
+                return None;
+            }
             Gone::Joined(Err(code)) => return self.not_transferred(by, transfer::line_of(code)),
             Gone::Rang(event) => event,
         };
@@ -628,13 +639,6 @@ impl<'a> Standing<'a> {
         }
         self.show_hold();
         None
-    }
-
-    /// Whether the two have a codec in common, or one that is turned.
-    fn understood(&self) -> bool {
-        let [a, b] = &self.sides;
-        sdp::answer(&a.described, &b.described, b.local, Direction::SendRecv).is_ok()
-            && (!sdp::turned(&a.described, &b.described) || self.relay.decodes())
     }
 
     fn show_hold(&self) {

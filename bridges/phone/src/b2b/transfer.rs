@@ -14,7 +14,7 @@ use sip::{Call, CallEvent, CallHandle, Method, NameAddr, Request, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::board::{Order, Yielded};
+use super::board::{Given, Order};
 use super::replaces::{DialogName, Replaces};
 use super::ring::{Fork, Ring, Ringing};
 use super::sdp::{self, Described, Local};
@@ -61,7 +61,7 @@ pub(super) enum Going {
     Attended {
         by: usize,
         /// The other call's word.
-        answer: oneshot::Receiver<Result<Box<Yielded>, u16>>,
+        answer: oneshot::Receiver<Result<Given, u16>>,
         deadline: Instant,
     },
 }
@@ -71,17 +71,17 @@ pub(super) enum Gone {
     /// Of a blind one; none when nobody answered in time.
     Rang(Option<Ringing>),
     /// Of an attended one; the error is the SIP code.
-    Joined(Result<Box<Yielded>, u16>),
+    Joined(Result<Given, u16>),
 }
 
 impl Going {
-    /// Asks the other call for its far phone.
+    /// Asks the other call for its far phone, or its seat. `with`: who stays; none: a conference.
     pub fn attended(
         shared: &Shared,
         by: usize,
         who: &Dialler,
         dialog: &DialogName,
-        with: &Described,
+        with: Option<&Described>,
     ) -> Result<Going, u16> {
         // RFC 3891 3: no such dialog, or one that nobody has answered and that the phone itself began.
         let found = shared.board.find(dialog).filter(|f| !f.early).ok_or(481u16)?;
@@ -89,7 +89,7 @@ impl Going {
             return Err(403);
         }
         let (reply, answer) = oneshot::channel();
-        let order = Order::Yield { side: found.side, by: who.clone(), with: Box::new(with.clone()), reply };
+        let order = Order::Yield { side: found.side, by: who.clone(), with: with.cloned().map(Box::new), reply };
         found.orders.try_send(order).map_err(|_| 603u16)?;
         Ok(Going::Attended { by, answer, deadline: Instant::now() + GIVEN_WITHIN })
     }

@@ -13,13 +13,13 @@ use crate::raw::{Raw, answer, end, media_of};
 use crate::sipp::{Sipp, Step};
 
 /// What a phone sent and got, as text.
-struct Seen {
+pub struct Seen {
     all: Arc<Mutex<Vec<(bool, String)>>>,
     _tap: sip::Tap,
 }
 
 impl Seen {
-    fn of(phone: &Raw) -> Seen {
+    pub fn of(phone: &Raw) -> Seen {
         let all: Arc<Mutex<Vec<(bool, String)>>> = Arc::default();
         let into = all.clone();
         let look = move |m: &sip::Tapped<'_>| {
@@ -29,7 +29,7 @@ impl Seen {
     }
 
     /// Waits for a message that begins so.
-    async fn first(&self, sent: bool, begin: &str) -> String {
+    pub async fn first(&self, sent: bool, begin: &str) -> String {
         for _ in 0..200 {
             let found = self.all.lock().unwrap().iter().find(|(s, t)| *s == sent && t.starts_with(begin)).cloned();
             if let Some((_, text)) = found {
@@ -46,7 +46,7 @@ impl Seen {
 }
 
 /// The value of Replaces for a dialog that a phone began, from its 200; the to-tag is the gateway's.
-fn replaces(ok: &Response) -> String {
+pub fn replaces(ok: &Response) -> String {
     let tag = |a: Option<sip::NameAddr>| a.unwrap().tag().unwrap().to_owned();
     format!("{};to-tag={};from-tag={}", ok.call_id().unwrap(), tag(ok.to()), tag(ok.from()))
 }
@@ -199,7 +199,8 @@ async fn a_transfer_that_crosses_a_bye_fails_clearly() {
     } else {
         assert!(["481", "603"].iter().any(|c| said.0.contains(c)), "{said:?}");
         live(&gw, CallState::Talking).await;
-        // It stays so: the dialog is gone.
+        // It stays so: the dialog is gone, once the other call has ended altogether.
+        pause(0.5).await;
         assert_eq!(first.send(refer("8005", &replaces(&ok))).await.unwrap().code, 202);
         assert!(notified(&mut first).await.0.contains("481"));
         call_a.bye();

@@ -16,6 +16,7 @@ mod hostile;
 mod pjsip;
 mod raw;
 mod registrar;
+mod seat;
 mod secure;
 mod signal;
 mod signalling;

@@ -31,7 +31,7 @@ fn python() -> PathBuf {
     path
 }
 
-struct Pjsip {
+pub struct Pjsip {
     child: Child,
     orders: ChildStdin,
     /// What it told, and how much of it `said` has gone past.
@@ -44,7 +44,7 @@ struct Pjsip {
 impl Pjsip {
     /// Registers `user` from `port` (sound four above, two more for each call) with a tone as its voice. It offers all that it knows,
     /// G.711 too, `codec` first.
-    async fn start(user: &str, gateway: &Gateway, port: u16, codec: &str, hz: f32) -> Pjsip {
+    pub async fn start(user: &str, gateway: &Gateway, port: u16, codec: &str, hz: f32) -> Pjsip {
         let dir = std::env::temp_dir().join(format!("skybridge-pjsip-{}-{port}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
@@ -73,12 +73,12 @@ impl Pjsip {
         phone
     }
 
-    fn order(&mut self, order: &str) {
+    pub fn order(&mut self, order: &str) {
         self.orders.write_all(format!("{order}\n").as_bytes()).unwrap();
     }
 
     /// Waits for the next line that begins so.
-    async fn said(&mut self, start: &str) -> String {
+    pub async fn said(&mut self, start: &str) -> String {
         let end = Instant::now() + Duration::from_secs(15);
         loop {
             let found = {
@@ -103,7 +103,7 @@ impl Pjsip {
     }
 
     /// All of these, in whatever order.
-    async fn wait_for(&self, starts: &[&str]) {
+    pub async fn wait_for(&self, starts: &[&str]) {
         let end = Instant::now() + Duration::from_secs(10);
         while !starts.iter().all(|s| self.has_said(s)) {
             assert!(Instant::now() < end, "{} did not say all of {starts:?}", self.user);
@@ -132,7 +132,7 @@ impl Pjsip {
     }
 
     /// Hears this tone nearly all the time, and none of the others.
-    async fn hears(&self, hz: f32, not: &[f32]) {
+    pub async fn hears(&self, hz: f32, not: &[f32]) {
         let heard = self.listen().await;
         // Pieces of 100 ms: a phone that adapts its buffer leaps over some samples.
         let pieces: Vec<f32> = heard.chunks_exact(800).map(|c| level(c, hz)).collect();
@@ -171,7 +171,7 @@ impl Drop for Pjsip {
 }
 
 /// A calls the number of a waiting phone, which answers.
-async fn connect(a: &mut Pjsip, number: &str, b: &mut Pjsip) {
+pub async fn connect(a: &mut Pjsip, number: &str, b: &mut Pjsip) {
     a.order(&format!("dial {number}"));
     b.said("incoming 0").await;
     b.order("answer 0");
@@ -275,23 +275,23 @@ async fn pjsip_transfers_blindly() {
     if crate::baresip::missing() {
         return;
     }
-    let gw = Gateway::start(29_800, Config::default()).await;
+    let gw = Gateway::start(31_300, Config::default()).await;
     let mut records = gw.records();
-    let mut a = Pjsip::start("8001", &gw, 29_810, "speex/16000", 440.0).await;
-    let mut b = Pjsip::start("8003", &gw, 29_820, "speex/16000", 700.0).await;
+    let mut a = Pjsip::start("8001", &gw, 31_310, "speex/16000", 440.0).await;
+    let mut b = Pjsip::start("8003", &gw, 31_320, "speex/16000", 700.0).await;
     let third = Account {
         user: "8002",
         password: "secret2",
         gateway: gw.port,
         codec: "PCMU",
         tone: 1100.0,
-        port: 29_840,
+        port: 31_340,
         extra: ";answermode=auto",
     };
     let mut c = Baresip::start(third);
     gw.wait_online("8002", true).await;
     connect(&mut a, "8003", &mut b).await;
-    for (uri, code) in [("sip:9998@127.0.0.1:29800", "404"), ("sip:8002@elsewhere.example", "403")] {
+    for (uri, code) in [("sip:9998@127.0.0.1:31300", "404"), ("sip:8002@elsewhere.example", "403")] {
         a.order(&format!("xfer 0 {uri}"));
         a.said(&format!("transfer 0 {code}")).await;
         // What speex makes of a tone wavers.
@@ -300,7 +300,7 @@ async fn pjsip_transfers_blindly() {
     }
     a.order("hold 0");
     a.said("sound 0 held").await;
-    a.order("xfer 0 sip:8002@127.0.0.1:29800");
+    a.order("xfer 0 sip:8002@127.0.0.1:31300");
     a.said("transfer 0 200 True").await;
     a.said("ended 0").await;
     b.hears(1100.0, &[440.0]).await;

@@ -7,7 +7,7 @@ use bridge_core::{CallEndedBy, CallParty, Seat, Text};
 use media_core::sdp::Direction;
 use tokio::sync::oneshot;
 
-use super::super::board::{Newcomer, Yielded};
+use super::super::board::{Given, Newcomer, Yielded};
 use super::super::relay::{End as MediaEnd, Play};
 use super::super::ring::elsewhere;
 use super::super::sdp::{self, Described, Local};
@@ -37,7 +37,14 @@ impl Standing<'_> {
         None
     }
 
-    pub(super) fn may_yield(&self, side: usize, by: &Dialler, with: &Described) -> Result<(), u16> {
+    /// Whether the two have a codec in common, or one that is turned.
+    pub(super) fn understood(&self) -> bool {
+        let [a, b] = &self.sides;
+        sdp::answer(&a.described, &b.described, b.local, Direction::SendRecv).is_ok()
+            && (!sdp::turned(&a.described, &b.described) || self.relay.decodes())
+    }
+
+    pub(super) fn may_yield(&self, side: usize, by: &Dialler, with: Option<&Described>) -> Result<(), u16> {
         let (Some(asker), Some(goes)) = (self.sides.get(side), self.sides.get(1 - side)) else { return Err(500) };
         if asker.who != *by {
             return Err(403);
@@ -45,12 +52,12 @@ impl Standing<'_> {
         if goes.gone {
             return Err(603);
         }
-        let (one, other) = (with.for_another(), goes.described.for_another());
+        let (one, other) = (with.map_or_else(sdp::own, Described::for_another), goes.described.for_another());
         sdp::answer(&one, &other, goes.local, Direction::SendRecv).map(|_| ()).map_err(|_| 488)
     }
 
     /// Gives the phone that talks with the one in `side` to another call, and ends.
-    pub(super) fn give_away(self, side: usize, reply: oneshot::Sender<Result<Box<Yielded>, u16>>) -> Over {
+    pub(super) fn give_away(self, side: usize, reply: oneshot::Sender<Result<Given, u16>>) -> Over {
         self.report();
         let mut parties = [CallParty::default(), CallParty::default()];
         self.entry.update(|c| parties = [c.caller.clone(), c.callee.clone()]);
@@ -61,13 +68,25 @@ impl Standing<'_> {
             _ => (b, Yielded { side: a, place: of_a, party: caller }),
         };
         // Whoever asked may be gone: then the phone is hung up with what comes back.
-        let given = reply.send(Ok(Box::new(goes))).is_ok();
+        let given = reply.send(Ok(Given::Phone(Box::new(goes)))).is_ok();
         stays.bye(None);
         let words = match given {
             true => Text::new("已转接", "transferred to the other call"),
             false => Text::new("转接未成，通话结束", "the transfer failed and the call ended"),
         };
         Over { by: CallEndedBy::Gateway, code: if given { "transferred" } else { "call_failed" }, words }
+    }
+
+    /// Attended transfer into a conference: the one who stays takes the seat of the one who asked.
+    pub(super) fn sit_down(self, by: usize, seat: Seat) -> Over {
+        self.report();
+        let Standing { shared, sides: [a, b], places: [of_a, of_b], .. } = self;
+        let (asker, stays, place) = if by == 0 { (a, b, of_b) } else { (b, a, of_a) };
+        if !asker.gone {
+            tokio::spawn(transfer::leave(asker.call));
+        }
+        shared.spawn(insert::serve(shared.clone(), stays, seat, place));
+        Over { by: CallEndedBy::Gateway, code: "moved", words: Text::new("转入会议", "moved into a conference") }
     }
 
     /// INVITE with Replaces: the same account goes on at another phone.
