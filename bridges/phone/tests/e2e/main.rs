@@ -14,6 +14,7 @@ mod gateway;
 mod guard;
 mod hostile;
 mod pjsip;
+mod ports;
 mod raw;
 mod registrar;
 mod seat;
