@@ -35,6 +35,8 @@ test('a queue, a call list and coming into a call', { timeout: 90_000 }, async (
   const prompt = rms(tail(first, 2));
   say(`the waiting caller hears words of ${prompt.toFixed(3)}`);
   assert.ok(prompt > 0.01, 'the caller is spoken to');
+  const entry = async (kind) => (await api.get('/directory')).items.find((e) => e.kind === kind);
+  assert.deepEqual(await entry('queue').then((e) => [e.number, e.name, e.online, e.members, e.waiting]), ['500', 'Duty desk', false, 0, 1]);
   await events.next('the queue is told', (e) => e.type === 'queues' && e.items[0].waiting.length === 1);
   await api.post('/queues/500/agents/8002', { signed_in: true });
   await agent.next('CALL_ESTABLISHED', 6);
@@ -54,6 +56,7 @@ test('a queue, a call list and coming into a call', { timeout: 90_000 }, async (
   const begun = Date.now();
   const run = await api.post(`/call-lists/${id(list.id)}/start`, {});
   await phones[8003].next('CALL_INCOMING', 6, begun);
+  assert.deepEqual(await entry('list').then((e) => [e.number, e.name, e.list, e.state, e.members]), ['', 'Flood', list.id, 'calling', 3]);
   const entries = async () => (await api.get('/call-lists')).items[0].run;
   const done = await until('the list is done', async () => { const r = await entries(); return r.state === 'done' && r; }, 12);
   assert.deepEqual(done.entries.map((e) => [e.number, e.state, e.code]), [['8002', 'answered', null], ['8004', 'failed', 'not_registered'], ['8003', 'failed', 'no_answer']]);

@@ -32,6 +32,8 @@ const shows = (browser, selector, seconds = 8) => browser.page.locator(selector)
 test('live calls, release, missed calls, call back and forwards on the desk', { timeout: 90_000 }, async (t) => {
   const { stage, gateway, phone } = await open(t, 'telephone-desk', ['8001', '8002', '8003', '8004']);
   const [first, second, third] = [await phone('8001', { answer: 'manual' }), await phone('8002', { answer: 'auto' }), await phone('8003')];
+  await gateway.api.put('/queues/500', { name: 'Duty desk', members: ['8002', '8004'], order: 'turn', wrap_up: 0 });
+  const list = await gateway.api.post('/call-lists', { name: 'Flood', mode: 'all', conference: (await gateway.conference()).id, retries: 0, ring_time: 5, entries: [{ number: '8003' }] });
   const browser = await Browser.open(stage, gateway, { width: 1366, height: 768 });
   await browser.signIn({ path: '/calls' });
   await shows(browser, '[data-testid="who-8001"][data-presence="idle"]');
@@ -102,6 +104,18 @@ test('live calls, release, missed calls, call back and forwards on the desk', { 
   await second.next('CALL_ESTABLISHED', 8, padded);
   second.hangup();
   await until('the number is gone from the pad', async () => (await browser.at('pad-number').inputValue()) === '', 4);
+
+  // A queue and a call list stand in the directory; the list is started from there, after a question.
+  assert.equal(await attribute(browser, 'who-500', 'data-presence'), 'manned');
+  assert.match(await browser.at('who-500').innerText(), /Duty desk[\s\S]*1 agents there, 0 waiting/);
+  assert.ok(await browser.at('who-500-call').isDisabled(), 'without a telephone of its own a console calls no queue');
+  const started = Date.now();
+  await browser.at(`who-list-${list.id}-start`).click();
+  await browser.at('confirm-yes').click();
+  await third.next('CALL_INCOMING', 8, started);
+  await shows(browser, '[data-testid="list-entries"] [data-row="8003"][data-state="ringing"]');
+  third.hangup();
+  await browser.at('nav-calls').click();
 
   // Forwards: 8004 is not registered, its calls go to 8002.
   await browser.at('nav-admin').click();

@@ -32,6 +32,8 @@ describe('the desk', () => {
     // A phone that talks is shown talking, also when its registration has just run out.
     expect(presenceOf({ kind: 'phone', online: false, state: 'talking' })).toBe('talking');
     expect(presenceOf({ kind: 'conference', online: false, state: 'idle' })).toBe('locked');
+    expect([true, false].map((online) => presenceOf({ kind: 'queue', online, state: 'idle' }))).toEqual(['manned', 'unmanned']);
+    expect((['idle', 'calling'] as const).map((state) => presenceOf({ kind: 'list', online: true, state }))).toEqual(['list', 'running']);
   });
   it('takes a number as it is pasted', () => {
     expect(dialable(' (010) 6552-1234 ')).toBe('01065521234');

@@ -113,8 +113,8 @@ export interface PhoneContact { contact: string; transport: string; address: str
 export interface Phone { user: string; name: string; registered: boolean; contact: string | null; expires_at: string | null; forwards?: Forwards; contacts?: PhoneContact[] }
 /** One who can be called. */
 export interface DirectoryEntry {
-  kind: 'phone' | 'conference'; number: string; name: string; online: boolean; state: 'idle' | LiveCall['state']; call: string | null; with: string | null;
-  forwards: Forwards | null; conference: string | null; members: number;
+  kind: 'phone' | 'conference' | 'queue' | 'list'; number: string; name: string; online: boolean; state: 'idle' | LiveCall['state']; call: string | null; with: string | null;
+  forwards: Forwards | null; conference: string | null; list: string | null; members: number; waiting: number;
 }
 /** To register as the own number; good while this sign-in lives. */
 export interface PhoneTicket { phone: string; name: string; user: string; password: string; realm: string }

@@ -15,14 +15,16 @@ export const recordedOf = (l: Pick<CallLeg, 'recorded'>, live: boolean): 'now' |
 export const GRADE_CLASS: Record<Grade, string> = { good: 's-live', fair: 's-stalled', bad: 's-failed', none: 's-idle' };
 export const GRADE_SHAPE: Record<Grade, string> = { good: '●', fair: '▲', bad: '■', none: '○' };
 
-export type Presence = 'offline' | 'idle' | 'calling' | 'ringing' | 'talking' | 'held' | 'open' | 'locked';
+export type Presence = 'offline' | 'idle' | 'calling' | 'ringing' | 'talking' | 'held' | 'open' | 'locked' | 'manned' | 'unmanned' | 'list' | 'running';
 export function presenceOf(e: Pick<DirectoryEntry, 'kind' | 'online' | 'state'>): Presence {
   if (e.kind === 'conference') return e.online ? 'open' : 'locked';
+  if (e.kind === 'queue') return e.online ? 'manned' : 'unmanned';
+  if (e.kind === 'list') return e.state === 'idle' ? 'list' : 'running';
   if (e.state !== 'idle') return e.state;
   return e.online ? 'idle' : 'offline';
 }
-export const PRESENCE_CLASS: Record<Presence, string> = { offline: 's-offline', idle: 's-live', calling: 's-starting', ringing: 's-starting', talking: 's-talking', held: 's-stalled', open: 's-live', locked: 's-offline' };
-export const PRESENCE_SHAPE: Record<Presence, string> = { offline: '✕', idle: '●', calling: '◐', ringing: '◐', talking: '◆', held: '▲', open: '●', locked: '✕' };
+export const PRESENCE_CLASS: Record<Presence, string> = { offline: 's-offline', idle: 's-live', calling: 's-starting', ringing: 's-starting', talking: 's-talking', held: 's-stalled', open: 's-live', locked: 's-offline', manned: 's-live', unmanned: 's-stalled', list: 's-idle', running: 's-starting' };
+export const PRESENCE_SHAPE: Record<Presence, string> = { offline: '✕', idle: '●', calling: '◐', ringing: '◐', talking: '◆', held: '▲', open: '●', locked: '✕', manned: '●', unmanned: '▲', list: '○', running: '◐' };
 
 /** What is typed or pasted, as a number that can be dialled: spaces, dashes and brackets go. */
 export const dialable = (text: string) => text.replace(/[\s()\-.]/g, '').replace(/[^0-9A-Za-z*#+]/g, '').slice(0, 32);
