@@ -315,3 +315,27 @@ test('a queue with who waits and who takes it, and a call list started from the 
   await second.next('CALL_CLOSED', 8, called);
   assert.deepEqual(browser.troubles, [], 'no errors on the console');
 });
+
+test('a call whose phones have no codec in common is turned, and the desk says so', { timeout: 60_000 }, async (t) => {
+  const { stage, gateway, phone } = await open(t, 'telephone-desk-turned', ['8001', '8002']);
+  const wide = await tone(stage, 'wide-says', SECOND_TONE, { rate: 16000, seconds: 60 });
+  const [first, second] = await Promise.all([phone('8001', { codecs: 'PCMA/8000/1' }), phone('8002', { answer: 'auto', codecs: 'G722/16000/1', rate: 16000, say: wide })]);
+  const metric = async (name) => Number((await (await gateway.api.raw('GET', '/metrics')).text()).match(new RegExp(`^${name} (\\d+)`, 'm'))?.[1]);
+  assert.equal(await metric('skybridge_phone_transcoded_calls'), 0);
+  const browser = await Browser.open(stage, gateway, { width: 1366, height: 768 });
+  await browser.signIn({ path: '/calls' });
+  await first.dial('8002');
+  await shows(browser, '[data-testid="calls-live"] [data-leg="8001"]:has-text("PCMA turned into G722")', 10);
+  await shows(browser, '[data-testid="calls-live"] [data-leg="8002"]:has-text("G722 turned into PCMA")');
+  await browser.shot('turned');
+  assert.equal(await metric('skybridge_phone_transcoded_calls'), 1);
+  await until('sound both ways', () => [[first, SECOND_TONE], [second, FIRST_TONE]].every(([p, hz]) => toneLevel(cut(p.heard(), Math.max(0, seconds(p.heard()) - 1.5)), hz) > 0.02), 10);
+  const made = await metric('skybridge_phone_transcoded_packets_total');
+  assert.ok(made > 100, `${made} packets were made`);
+  first.hangup();
+  await shows(browser, '[data-testid="calls"] [data-leg="8001"]:has-text("PCMA turned into G722")');
+  assert.equal(await metric('skybridge_phone_transcoded_calls'), 0, 'the place is free again');
+  const legs = (await gateway.api.get('/calls')).items[0].legs;
+  assert.deepEqual(legs.map((l) => [l.number, l.turned, l.recorded]), [['8001', 'G722', null], ['8002', 'PCMA', null]]);
+  say(`turned and back: ${made} packets made, ${legs.map((l) => `${l.number} ${l.codec}`).join(', ')}`);
+});

@@ -7,7 +7,7 @@ import { readWav } from './sound.mjs';
 import { until } from './stage.mjs';
 
 export class Baresip {
-  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', film, host = '127.0.0.1', own = '127.0.0.1' }) {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', rate = 8000, film, host = '127.0.0.1', own = '127.0.0.1' }) {
     const phone = new Baresip();
     phone.user = user;
     phone.stage = stage;
@@ -20,9 +20,9 @@ export class Baresip {
     phone.events = [];
     writeFileSync(join(phone.folder, 'config'), [
       'poll_method epoll', `sip_listen ${own}:${sip}`, 'sip_transports udp,tcp', `net_interface ${own.replace(/[[\]]/g, '')}`, `prefer_ipv6 ${own === '127.0.0.1' ? 'no' : 'yes'}`, 'call_local_timeout 60', 'call_max_calls 4',
-      'module_path /usr/lib/baresip/modules', 'module g711.so', 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
+      'module_path /usr/lib/baresip/modules', 'module g711.so', 'module g722.so', 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
       'module_app menu.so', 'module_app ctrl_tcp.so', `ctrl_tcp_listen 127.0.0.1:${control}`,
-      `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', 'ausrc_srate 8000', 'auplay_srate 8000', 'ausrc_channels 1', 'auplay_channels 1',
+      `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', `ausrc_srate ${rate}`, `auplay_srate ${rate}`, 'ausrc_channels 1', 'auplay_channels 1',
       'audio_level no', 'audio_buffer 20-160', 'rtp_stats yes', `rtp_ports ${rtp}-${rtp + 39}`, 'rtcp_mux no', 'jitter_buffer_delay 5-10',
       // A meeting terminal: its camera is a film, its screen is read by snapshots.
       ...(film ? ['module avcodec.so', 'module avformat.so', 'module swscale.so', 'module fakevideo.so', 'module snapshot.so', `video_source avformat,${film}`, 'video_display fakevideo,null', 'video_size 640x360', 'video_bitrate 600000', 'video_fps 25', 'avcodec_h264enc libx264', 'avcodec_h264dec h264'] : []),
