@@ -333,7 +333,9 @@ impl Accounts {
                 (None, Transport::Udp) => Target::Address(Transport::Udp, b.received),
                 (None, _) => continue,
             };
-            let reach = Reach { route: b.path.clone(), ..Reach::phone(target, b.contact.clone()) };
+            // One that did not answer when it was asked comes last.
+            let q = if table.pings.reachable(b.flow) == Some(false) { 0 } else { b.q };
+            let reach = Reach { route: b.path.clone(), q, ..Reach::phone(target, b.contact.clone()) };
             let device = b.instance.as_deref().filter(|_| b.reg_id.is_some());
             match out.iter_mut().find(|(d, _)| device.is_some() && *d == device) {
                 Some((_, first)) => first.fallbacks.push(reach),

@@ -38,6 +38,16 @@ pub enum InbandDtmf {
     Always,
 }
 
+/// In which order the contacts of an account ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForkOrder {
+    /// All at once.
+    All,
+    /// Those of the highest q (RFC 3261 section 20.10) first, those of the next one when they refuse or let it ring too long.
+    ByQ,
+}
+
 /// Settings of the phone bridge. All times are in seconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,6 +77,9 @@ pub struct Config {
     pub max_calls_per_caller: usize,
     /// How long a called phone may ring.
     pub ring_timeout: u32,
+    pub fork: ForkOrder,
+    /// With `by_q`: seconds that contacts of one q may ring before those of the next one are called in their place.
+    pub fork_step: u32,
     /// A call whose phone sends nothing for so long is ended; not while it is on hold.
     pub media_timeout: u32,
     /// The most for the picture of a meeting terminal, each way, in kbit/s; its own limit and its level may be lower. 0: no video.
@@ -122,6 +135,8 @@ impl Default for Config {
             max_calls: 500,
             max_calls_per_caller: 4,
             ring_timeout: 45,
+            fork: ForkOrder::All,
+            fork_step: 15,
             media_timeout: 60,
             video_kbps: 4000,
             pin_digit_timeout: 8,
@@ -171,6 +186,7 @@ impl Config {
         want(self.max_calls > 0, "max_calls", "must be above 0");
         want(self.max_calls_per_caller > 0, "max_calls_per_caller", "must be above 0");
         want(self.ring_timeout > 0, "ring_timeout", "must be above 0");
+        want((1..=180).contains(&self.fork_step), "fork_step", "must lie between 1 and 180");
         want(self.media_timeout > 0, "media_timeout", "must be above 0");
         want(
             self.video_kbps == 0 || (64..=20_000).contains(&self.video_kbps),

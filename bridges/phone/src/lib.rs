@@ -44,7 +44,7 @@ mod watch;
 
 pub use b2b::{Language, SiprecConfig};
 pub use claims::claims;
-pub use config::{Config, Digest, InbandDtmf, Srtp};
+pub use config::{Config, Digest, ForkOrder, InbandDtmf, Srtp};
 pub use faults::{ALL as FAULTS, Reason};
 pub use fraud::FraudConfig;
 pub use phone::Phone;

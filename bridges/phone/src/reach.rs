@@ -21,6 +21,8 @@ pub(crate) struct Reach {
     pub route: Vec<String>,
     /// The trunk it goes by, with its bounds.
     pub way: Option<Way>,
+    /// How much the phone wants to be called here, in thousandths (RFC 3261 section 20.10).
+    pub q: u16,
     /// Tried one after the other when this one cannot carry the call: other flows of the same device (RFC 5626 section 5.3), other
     /// servers and trunks.
     pub fallbacks: Vec<Reach>,
@@ -45,6 +47,7 @@ impl Reach {
             identity: Identity::Own,
             route: Vec::new(),
             way: None,
+            q: 0,
             fallbacks: Vec::new(),
         }
     }

@@ -1,16 +1,21 @@
-//! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled.
+//! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled. By the setting
+//! `fork` those of a lower q ring only after those of a higher one (RFC 3261 section 16.6).
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bridge_core::{CallParty, Fault};
 use media_core::sdp::Sdp;
 use sip::{Call, CallEvent, CallHandle, EndReason, Headers, Method, Request, Response, TxId, Uri};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::call::{media_address, sdp_body};
+use crate::config::ForkOrder;
 use crate::faults::Reason;
 use crate::phone::Shared;
 use crate::reach::Reach;
@@ -126,12 +131,31 @@ pub(crate) enum Ringing {
     Failed(Refused),
 }
 
+/// Contacts of lower q, highest first.
+struct Later {
+    branch: Branch,
+    groups: VecDeque<Vec<Reach>>,
+    /// When the next ones are called, whatever those that ring do.
+    at: Instant,
+}
+
+/// The contacts in groups of one q, the highest first.
+fn by_q(mut reaches: Vec<Reach>) -> VecDeque<Vec<Reach>> {
+    reaches.truncate(MOST_BRANCHES);
+    reaches.sort_by_key(|r| std::cmp::Reverse(r.q));
+    reaches.chunk_by(|a, b| a.q == b.q).map(<[Reach]>::to_vec).collect()
+}
+
 /// The contacts that ring. Dropping it cancels them all.
 pub(crate) struct Fork {
     taken: Arc<AtomicBool>,
     told: mpsc::Receiver<(usize, Told)>,
     branches: JoinSet<()>,
     open: usize,
+    /// Branches below it were given up for those that ring now.
+    first: usize,
+    /// Whose turn has not come.
+    later: Option<Later>,
     worst: Option<Refused>,
 }
 
@@ -147,6 +171,7 @@ impl Fork {
         let taken = Arc::new(AtomicBool::new(false));
         let mut branches = JoinSet::new();
         let mut open = 0;
+        let mut later = None;
         for ring in rings {
             let first = ring.reaches.first().map(|r| media_address(shared, &r.target));
             let plan = Arc::new(Plan {
@@ -158,25 +183,55 @@ impl Fork {
                 sdp: sdp.to_owned(),
                 address: first.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             });
-            for reach in ring.reaches.iter().take(MOST_BRANCHES) {
-                let branch = Branch {
-                    shared: shared.clone(),
-                    number: open,
-                    plan: plan.clone(),
-                    tell: tell.clone(),
-                    taken: taken.clone(),
-                };
-                branches.spawn(branch.run(reach.clone()));
+            let mut branch =
+                Branch { shared: shared.clone(), number: 0, plan, tell: tell.clone(), taken: taken.clone() };
+            let mut groups = VecDeque::from([ring.reaches.iter().take(MOST_BRANCHES).cloned().collect::<Vec<_>>()]);
+            // Agents of a queue ring in the order of the queue.
+            if rings.len() == 1 && shared.config.fork == ForkOrder::ByQ {
+                groups = by_q(ring.reaches.clone());
+            }
+            for reach in groups.pop_front().unwrap_or_default() {
+                branch.number = open;
+                branches.spawn(branch.clone().run(reach));
                 open += 1;
             }
+            if !groups.is_empty() {
+                later = Some(Later { branch, groups, at: Instant::now() + step(shared) });
+            }
         }
-        Fork { taken, told, branches, open, worst: None }
+        Fork { taken, told, branches, open, first: 0, later, worst: None }
+    }
+
+    /// Calls those of the next q in place of those that ring; false when there are none.
+    fn step(&mut self) -> bool {
+        let Some(mut later) = self.later.take() else { return false };
+        let Some(group) = later.groups.pop_front() else { return false };
+        tracing::debug!(contacts = group.len(), q = group.first().map(|r| r.q), "contacts of a lower q are called");
+        // Dropped with their tasks, they get a CANCEL.
+        self.branches.abort_all();
+        self.first = later.branch.number + 1;
+        self.open = group.len();
+        for reach in group {
+            later.branch.number += 1;
+            self.branches.spawn(later.branch.clone().run(reach));
+        }
+        later.at = Instant::now() + step(&later.branch.shared);
+        self.later = Some(later).filter(|l| !l.groups.is_empty());
+        true
     }
 
     /// The next thing that happens; [`Ringing::Answered`] and [`Ringing::Failed`] are the last. Cancel safe.
     pub async fn next(&mut self) -> Ringing {
         loop {
-            let refused = match self.told.recv().await {
+            let next = self.later.as_ref().map(|l| l.at);
+            let told = tokio::select! {
+                told = self.told.recv() => told,
+                () = until(next) => {
+                    self.step();
+                    continue;
+                }
+            };
+            let refused = match told {
                 Some((branch, Told::Progress(code, response, security))) => {
                     return Ringing::Progress { branch, code, response, security };
                 }
@@ -190,6 +245,8 @@ impl Fork {
                     return Ringing::Answered { branch, call, response, security, line, address };
                 }
                 Some((_, Told::Updated(updated))) => return Ringing::Updated(updated),
+                // Its turn was over already.
+                Some((branch, Told::Refused(refused))) if branch < self.first && !refused.everywhere => continue,
                 Some((_, Told::Refused(refused))) => refused,
                 None => return Ringing::Failed(self.failure()),
             };
@@ -197,6 +254,9 @@ impl Fork {
             let everywhere = refused.everywhere;
             if self.worst.as_ref().is_none_or(|w| refused.weight() > w.weight()) {
                 self.worst = Some(refused);
+            }
+            if !everywhere && self.open == 0 && self.step() {
+                continue;
             }
             if everywhere || self.open == 0 {
                 self.branches.abort_all();
@@ -212,6 +272,17 @@ impl Fork {
 
     fn failure(&mut self) -> Refused {
         self.worst.take().unwrap_or_else(|| Refused::of(Reason::CallFailed.fault()))
+    }
+}
+
+fn step(shared: &Shared) -> Duration {
+    Duration::from_secs(u64::from(shared.config.fork_step))
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -264,6 +335,7 @@ pub(crate) fn elsewhere() -> Headers {
 }
 
 /// One of the ways that ring at once: a contact, or a chain of trunks.
+#[derive(Clone)]
 struct Branch {
     shared: Arc<Shared>,
     number: usize,

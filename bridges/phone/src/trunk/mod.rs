@@ -370,6 +370,7 @@ impl Trunk {
                     identity: Identity::Trunk(Box::new(outgoing)),
                     route: Vec::new(),
                     way: Some(way),
+                    q: 0,
                     fallbacks: Vec::new(),
                 }
             })

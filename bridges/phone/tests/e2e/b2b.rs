@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bridge_core::{CallDirection, CallEndedBy, CallRecord, CallState, Forwards};
 use sip::{CallEvent, EndReason, Headers};
-use skybridge_bridge_phone::Config;
+use skybridge_bridge_phone::{Config, ForkOrder};
 use tokio::sync::mpsc;
 
 use crate::baresip::{Account, Baresip};
@@ -283,6 +283,55 @@ async fn all_contacts_ring_and_the_first_answer_wins() {
     let record = self::record(&mut records).await;
     assert_eq!((record.by, record.code.as_str()), (CallEndedBy::Caller, "cancelled"));
     assert!(record.call.answered.is_none());
+    gw.stop().await;
+}
+
+/// `fork = "by_q"`: the phone of the highest q rings alone; it refuses, and the two of the next q ring; they let it ring, get a
+/// CANCEL, and the last one answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_ring_in_the_order_of_their_q() {
+    use Step::{Ack, Answer, AnswerSdp, Bye, Cancel, Invite, Ok};
+    if crate::sipp::missing() {
+        return;
+    }
+    let config = Config { fork: ForkOrder::ByQ, fork_step: 2, ..Config::default() };
+    let gw = Gateway::start(31_900, config).await;
+    let mut records = gw.records();
+    let a = Raw::start("8001", 31_910, gw.port).await;
+    assert_eq!(a.register("secret1", 300).await.code, 200);
+    let rings = [Invite, Answer("180 Ringing"), Cancel, Ok, Answer("487 Request Terminated"), Ack];
+    let answers = [Invite, AnswerSdp("200 OK", "8"), Ack, Bye, Ok];
+    // Registered in another order than they are called.
+    let phones = [
+        Sipp::phone_of("8003", ";q=0.2", 31_920, gw.port, &answers),
+        Sipp::phone_of("8003", ";q=0.5", 31_930, gw.port, &rings),
+        Sipp::phone_of("8003", ";q=1.0", 31_940, gw.port, &[Invite, Answer("480 Temporarily Unavailable"), Ack]),
+        Sipp::phone_of("8003", ";q=0.5", 31_950, gw.port, &rings),
+    ];
+    let began = std::time::Instant::now();
+    let mut call = a.invite("8003", &a.offer("8 96", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap().code, 200);
+    let took = began.elapsed().as_secs_f32();
+    println!("the phone of the lowest q was called after {took:.2} s");
+    assert!((1.9..5.0).contains(&took), "{took}");
+    call.bye();
+    for phone in phones {
+        phone.done().await;
+    }
+    assert_eq!(record(&mut records).await.by, CallEndedBy::Caller);
+
+    // All refuse: the one that says most is told, as with all at once.
+    let busy = [Invite, Answer("486 Busy Here"), Ack];
+    let gone = [Invite, Answer("480 Temporarily Unavailable"), Ack];
+    let phones = [
+        Sipp::phone_of("8004", ";q=0.9", 31_960, gw.port, &busy),
+        Sipp::phone_of("8004", ";q=0.3", 31_970, gw.port, &gone),
+    ];
+    let mut call = a.invite("8004", &a.offer("8", "sendrecv"), &[], None).await;
+    assert_eq!(answer(&mut call).await.unwrap_err().code, 486);
+    for phone in phones {
+        phone.done().await;
+    }
     gw.stop().await;
 }
 

@@ -182,9 +182,16 @@ fn run(dir: &PathBuf, name: &str, xml: &str, port: u16, gateway: u16, limit_s: u
 impl Sipp {
     /// Registers a contact of `user` at this port and then waits for one call, of which all `steps` must happen.
     pub fn phone(user: &str, port: u16, gateway: u16, steps: &[Step]) -> Sipp {
+        Sipp::phone_of(user, "", port, gateway, steps)
+    }
+
+    /// As [`Sipp::phone`], with parameters of its Contact such as `;q=0.5`.
+    pub fn phone_of(user: &str, contact: &str, port: u16, gateway: u16, steps: &[Step]) -> Sipp {
         let dir = std::env::temp_dir().join(format!("skybridge-sipp-{}-{port}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         let register = REGISTER.replace("USER", user).replace("PASSWORD", &format!("secret{}", &user[3..]));
+        let register = register.replace("[local_port]>\nMax", &format!("[local_port]>{contact}\nMax"));
+        let register = register.replace("[local_port]>\n[auth", &format!("[local_port]>{contact}\n[auth"));
         let mut child = run(&dir, "register", &register, port, gateway, 10, "u1");
         assert!(child.wait().unwrap().success(), "{}", logs(&dir));
         let steps: String = steps.iter().map(|s| step(*s)).collect();
