@@ -239,7 +239,7 @@ test('a call of the telephone in the browser ends with its sign-in', { timeout: 
     // Once longer than the sign-ins are looked at again: a call of a good one goes on.
     const stays = what === 'signed out' ? 6_500 : 1_000;
     await wait(stays);
-    assert.ok(await sound(page) > heard + stays / 33, 'the call stands and is heard');
+    await until('the call stands and is heard', async () => await sound(page) > heard + stays / 33, 5);
     assert.equal((await gateway.api.get('/calls/live')).items.length, 1);
     const cut = Date.now();
     await withdraw(api);
