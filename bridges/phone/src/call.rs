@@ -513,10 +513,12 @@ impl Standing {
             Method::Options => crate::phone::capabilities(request),
             Method::Refer => {
                 let seated = matches!(self.stage, Stage::Seated { .. });
-                match &mut self.desk {
-                    Some(desk) => desk.on_refer(&self.shared, self.call.handle(), request, seated),
-                    None => request.respond(403),
-                }
+                let refused = match &mut self.desk {
+                    Some(desk) => desk.on_refer(&self.shared, &self.call.handle(), &tx, request, seated),
+                    None => Some(request.respond(403)),
+                };
+                let Some(refused) = refused else { return };
+                refused
             }
             _ => request.respond(405).with("Allow", crate::phone::ALLOW),
         };

@@ -7,7 +7,7 @@
 //!
 //! Only accounts may; a guest or the far end of a trunk has proved nothing that could be compared.
 
-use sip::{CallEvent, CallHandle, Request, Response};
+use sip::{CallEvent, CallHandle, Request, Response, TxId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::board::{Given, Line, Newcomer, Order, Yielded};
@@ -63,22 +63,30 @@ impl Desk {
         }
     }
 
-    /// A REFER of the member, who is `seated` or not yet. Its answer; how it goes is told by NOTIFY.
-    pub fn on_refer(&mut self, shared: &Shared, call: CallHandle, request: &Request, seated: bool) -> Response {
+    /// A REFER of the member, who is `seated` or not yet. Its refusal; else it is answered, and NOTIFY tells how it goes.
+    pub fn on_refer(
+        &mut self,
+        shared: &Shared,
+        call: &CallHandle,
+        tx: &TxId,
+        request: &Request,
+        seated: bool,
+    ) -> Option<Response> {
         let dialog = match transfer::target(shared, &self.who, request) {
             Ok(Target::Dialog(dialog)) if seated => dialog,
             // A seat is handed to a phone that is there; nobody is rung for it.
-            Ok(_) => return request.respond(403),
-            Err(code) => return request.respond(code),
+            Ok(_) => return Some(request.respond(403)),
+            Err(code) => return Some(request.respond(code)),
         };
         if self.going.is_some() {
-            return request.respond(500).with("Retry-After", "2");
+            return Some(request.respond(500).with("Retry-After", "2"));
         }
         let started = Going::attended(shared, 0, &self.who, &dialog, None).map_err(transfer::line_of);
         let said = started.as_ref().err().copied();
         self.going = started.ok();
-        tokio::spawn(transfer::notify(&call, said.unwrap_or("100 Trying"), said.is_some()));
-        request.respond(202)
+        call.respond(*tx, request.respond(202));
+        tokio::spawn(transfer::notify(call, said.unwrap_or("100 Trying"), said.is_some()));
+        None
     }
 
     /// The next thing that somebody wants. Cancel safe; never comes for a call without a line.

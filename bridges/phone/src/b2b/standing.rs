@@ -356,7 +356,10 @@ impl<'a> Standing<'a> {
                 Some(response) => response,
                 None => return,
             },
-            Method::Refer => self.on_refer(side, &request),
+            Method::Refer => match self.on_refer(side, &tx, &request) {
+                Some(response) => response,
+                None => return,
+            },
             Method::Options => crate::phone::capabilities(&request),
             _ => request.respond(405).with("Allow", crate::phone::ALLOW),
         };
@@ -366,16 +369,16 @@ impl<'a> Standing<'a> {
     }
 
     /// Transfer: the other phone is to talk with somebody else.
-    fn on_refer(&mut self, side: usize, request: &Request) -> Response {
+    fn on_refer(&mut self, side: usize, tx: &TxId, request: &Request) -> Option<Response> {
         let (Some(asker), Some(rest)) = (self.sides.get(side), self.sides.get(1 - side)) else {
-            return request.respond(500);
+            return Some(request.respond(500));
         };
         let target = match transfer::target(&self.shared, &asker.who, request) {
             Ok(target) => target,
-            Err(code) => return request.respond(code),
+            Err(code) => return Some(request.respond(code)),
         };
         if self.transfer.is_some() || self.passing.is_some() {
-            return request.respond(500).with("Retry-After", "2");
+            return Some(request.respond(500).with("Retry-After", "2"));
         }
         let handle = asker.call.handle();
         let (by, with) = (&asker.party.number, &rest.party.number);
@@ -393,10 +396,11 @@ impl<'a> Standing<'a> {
             }
         };
         let said = started.as_ref().err().copied();
+        asker.call.respond(*tx, request.respond(202));
         self.transfer = started.ok();
         // The first NOTIFY comes at once, whatever is known (RFC 3515 2.4.4).
         tokio::spawn(transfer::notify(&handle, said.unwrap_or("100 Trying"), said.is_some()));
-        request.respond(202)
+        None
     }
 
     async fn on_transfer(&mut self, event: Gone) -> Option<Over> {

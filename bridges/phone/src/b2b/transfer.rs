@@ -6,6 +6,7 @@
 //! `message/sipfrag` how it goes; when nobody takes the call, the old one simply goes on.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bridge_core::CallParty;
@@ -185,7 +186,8 @@ pub(super) fn line(code: &str) -> &'static str {
     }
 }
 
-/// Tells how it goes; `last` ends the subscription.
+/// Tells how it goes; `last` ends the subscription. The order to send stands when this returns: the phone hears all in a row,
+/// whichever task waits for its answers first.
 pub(super) fn notify(call: &CallHandle, line: &str, last: bool) -> impl Future<Output = ()> + Send + use<> {
     let mut request = Request::new(Method::Notify, Uri::default());
     request.headers.set("Event", "refer");
@@ -196,8 +198,12 @@ pub(super) fn notify(call: &CallHandle, line: &str, last: bool) -> impl Future<O
     request.headers.set("Subscription-State", state);
     request.set_body("message/sipfrag;version=2.0", format!("SIP/2.0 {line}\r\n"));
     let call = call.clone();
+    let mut sending = Box::pin(async move { drop(call.send(request).await) });
+    let sent = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     async move {
-        let _ = call.send(request).await;
+        if !sent {
+            sending.await;
+        }
     }
 }
 
