@@ -71,19 +71,20 @@ fn transport(shared: &Shared, target: &Target) -> Transport {
     }
 }
 
-/// How a far end is offered its sound, best first: what it refuses with 488 is tried again in the next way. `carrier`: it is a trunk.
-fn kinds(srtp: Srtp, transport: Transport, carrier: bool) -> &'static [Kind] {
+/// How a far end is offered its sound, best first: what it refuses with 488 is tried again in the next way. `dtls`: also where the site
+/// does not require it.
+fn kinds(srtp: Srtp, transport: Transport, dtls: bool) -> &'static [Kind] {
     match (transport, srtp) {
         // A page knows nothing else.
         (Transport::Ws | Transport::Wss, Srtp::Require) => &[Kind::Browser],
         (Transport::Ws | Transport::Wss, _) => &[Kind::Browser, Kind::Plain],
         (_, Srtp::Off) => &[Kind::Plain],
-        (Transport::Tls, Srtp::Offer) if carrier => &[Kind::Sdes, Kind::Plain],
-        (Transport::Tls, Srtp::Offer) => &[Kind::Sdes, Kind::Dtls, Kind::Plain],
+        (Transport::Tls, Srtp::Offer) if dtls => &[Kind::Sdes, Kind::Dtls, Kind::Plain],
+        (Transport::Tls, Srtp::Offer) => &[Kind::Sdes, Kind::Plain],
         (Transport::Tls, Srtp::Require) => &[Kind::Sdes, Kind::Dtls],
-        // No key of ours is ever put where others can read it. Carriers know no DTLS, and their 488 is of codecs.
-        (Transport::Udp | Transport::Tcp, Srtp::Offer) if carrier => &[Kind::Plain],
-        (Transport::Udp | Transport::Tcp, Srtp::Offer) => &[Kind::Plain, Kind::Dtls],
+        // No key of ours is ever put where others can read it.
+        (Transport::Udp | Transport::Tcp, Srtp::Offer) if dtls => &[Kind::Plain, Kind::Dtls],
+        (Transport::Udp | Transport::Tcp, Srtp::Offer) => &[Kind::Plain],
         (Transport::Udp | Transport::Tcp, Srtp::Require) => &[Kind::Dtls],
     }
 }
@@ -111,8 +112,8 @@ impl Security {
     }
 
     /// The tries of a call to this target, best first. Each has keys of its own.
-    pub fn tries(shared: &Shared, target: &Target, carrier: bool) -> Vec<Security> {
-        let kinds = kinds(shared.config.srtp, transport(shared, target), carrier);
+    pub fn tries(shared: &Shared, target: &Target, dtls: bool) -> Vec<Security> {
+        let kinds = kinds(shared.config.srtp, transport(shared, target), dtls);
         kinds.iter().map(|kind| Security::of(shared, target, Some(*kind))).collect()
     }
 
@@ -146,6 +147,11 @@ impl Security {
     /// Puts our keys into a description of plain RTP: an answer to the offer taken last, else an offer.
     pub fn dress(&mut self, sdp: &mut Sdp) {
         self.inner.dress(sdp);
+    }
+
+    /// Keys come by DTLS.
+    pub fn is_dtls(&self) -> bool {
+        self.inner.is_dtls()
     }
 
     /// Reports share the port of the sound.

@@ -98,6 +98,11 @@ impl Security {
         matches!(self.mode, Mode::Sdes { .. })
     }
 
+    /// Keys come by DTLS.
+    pub fn is_dtls(&self) -> bool {
+        matches!(self.mode, Mode::Dtls { .. })
+    }
+
     /// Reports share the port of the sound.
     pub fn mux(&self) -> bool {
         self.mux && !self.is_plain()

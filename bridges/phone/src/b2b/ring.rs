@@ -344,6 +344,21 @@ struct Branch {
     taken: Arc<AtomicBool>,
 }
 
+/// An attempt that was not answered.
+struct Missed {
+    refused: Refused,
+    /// Another way may do better.
+    next: bool,
+    /// Something was heard of it before.
+    rang: bool,
+}
+
+impl Missed {
+    fn at_once(fault: Fault) -> Missed {
+        Missed { refused: Refused::of(fault), next: true, rang: false }
+    }
+}
+
 impl Branch {
     async fn say(&self, told: Told) {
         let _ = self.tell.send((self.number, told)).await;
@@ -370,21 +385,27 @@ impl Branch {
     /// Rings one, in each way of protection until it takes one; none when it answered. Else why not, and whether another way
     /// may do better.
     async fn ask(&self, reach: &Reach) -> Option<(Refused, bool)> {
-        let mut tries = Security::tries(&self.shared, &reach.target, reach.way.is_some()).into_iter().peekable();
-        while let Some(security) = tries.next() {
-            let (refused, next) = self.attempt(reach, security).await?;
-            if tries.peek().is_none() || refused.fault.code != Reason::NoCodec.code() {
+        // DTLS beside plain sound is not for carriers, whose 488 is of codecs, nor for an offer with a picture: that is what is refused
+        // then, and the sound alone comes next.
+        let dtls = reach.way.is_none() && !self.plan.sdp.contains("m=video");
+        let mut tries = Security::tries(&self.shared, &reach.target, dtls).into_iter();
+        let mut security = tries.next()?;
+        loop {
+            let Missed { refused, next, rang } = self.attempt(reach, security).await?;
+            let keys = refused.fault.code == Reason::NoCodec.code();
+            // A phone that has rung is not rung once more for a guess.
+            let Some(other) = tries.find(|after| !(rang && after.is_dtls())).filter(|_| keys) else {
                 return Some((refused, next));
-            }
-            tracing::debug!(contact = %reach.uri, "a phone does not take SRTP as we offer it: tried in the next way");
+            };
+            tracing::debug!(contact = %reach.uri, "a phone does not take its sound as we offer it: tried in the next way");
+            security = other;
         }
-        Some((Refused::of(Reason::CallFailed.fault()), true))
     }
 
-    async fn attempt(&self, reach: &Reach, mut security: Security) -> Option<(Refused, bool)> {
+    async fn attempt(&self, reach: &Reach, mut security: Security) -> Option<Missed> {
         let line = match reach.way.as_ref().map(Way::line).transpose() {
             Ok(line) => line,
-            Err(reason) => return Some((Refused::of(reason.fault()), true)),
+            Err(reason) => return Some(Missed::at_once(reason.fault())),
         };
         let address = match reach.way {
             Some(_) => media_address(&self.shared, &reach.target),
@@ -398,7 +419,7 @@ impl Branch {
             }
             Err(error) => {
                 mark(reach, "信令无法送达", &error);
-                return Some((Refused::of(Reason::Unreachable.with(error)), true));
+                return Some(Missed::at_once(Reason::Unreachable.with(error)));
             }
         };
         // Who has said a word was reached: no other way does better.
@@ -453,7 +474,7 @@ impl Branch {
                     if r.code == 503 {
                         mark(reach, "服务器过载或故障", &"503");
                     }
-                    return Some((rejected(&r), next));
+                    return Some(Missed { refused: rejected(&r), next, rang: !silent });
                 }
                 Some(CallEvent::Ended(EndReason::Timeout)) => Reason::Unreachable.fault(),
                 Some(CallEvent::Ended(EndReason::FlowClosed)) => Reason::SignallingLost.fault(),
@@ -461,7 +482,7 @@ impl Branch {
                 Some(CallEvent::Ended(_)) | None => Reason::CallFailed.fault(),
             };
             mark(reach, &fault.zh, &fault.en);
-            return Some((Refused::of(fault), silent || reach.way.is_some()));
+            return Some(Missed { refused: Refused::of(fault), next: silent || reach.way.is_some(), rang: !silent });
         }
     }
 }
