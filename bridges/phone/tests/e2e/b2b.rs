@@ -163,28 +163,10 @@ async fn headers_are_clean_and_offers_are_carried() {
     // Both at once: one of them is asked to try again, and both are heard in the end.
     let back = reinvite(&a.offer("8 96", "sendrecv"));
     let other = reinvite(&b.offer("0 96", "recvonly"));
-    let (resumed, changed) = {
-        let (near, far_handle) = (call.handle(), far.handle());
-        let serve = async {
-            loop {
-                tokio::select! {
-                    (tx, r) = request(&mut call) => {
-                        let mut response = r.respond(200);
-                        response.set_body("application/sdp", a.offer("0 96", "sendrecv"));
-                        call.respond(tx, response);
-                    }
-                    (tx, r) = request(&mut far) => {
-                        let mut response = r.respond(200);
-                        response.set_body("application/sdp", b.offer("0 96", "sendrecv"));
-                        far.respond(tx, response);
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            both = async { tokio::join!(near.send(back), far_handle.send(other)) } => both,
-            () = serve => unreachable!(),
-        }
+    let (near, far_handle) = (call.handle(), far.handle());
+    let (resumed, changed) = tokio::select! {
+        both = async { tokio::join!(near.send(back), far_handle.send(other)) } => both,
+        () = accept_offers([(&mut call, &a), (&mut far, &b)]) => unreachable!(),
     };
     println!("glare: {:?} {:?}", resumed.as_ref().map(|r| r.code), changed.as_ref().map(|r| r.code));
     // `Pending`: our phone of its own accord waits while the gateway's offer is there.
@@ -193,9 +175,22 @@ async fn headers_are_clean_and_offers_are_carried() {
     };
     let codes = [code(resumed), code(changed)];
     assert!(codes.contains(&200) && codes.iter().all(|c| [200, 491, 500].contains(c)), "{codes:?}");
-    // An offerless re-INVITE is answered by us.
-    let ours = call.send(sip::Request::new(sip::Method::Invite, sip::Uri::default()));
-    let (ours, ()) = tokio::join!(ours, async { call.ack_body("application/sdp", a.offer("8 0 96", "sendrecv")) });
+    // An offerless re-INVITE is answered by us, once the last offer of the gateway's own is over.
+    let ours = async {
+        loop {
+            let ours = near.send(sip::Request::new(sip::Method::Invite, sip::Uri::default()));
+            let acked = async { near.ack_body("application/sdp", a.offer("8 0 96", "sendrecv")) };
+            match tokio::join!(ours, acked).0 {
+                Err(sip::SipError::Pending) => tokio::time::sleep(Duration::from_millis(50)).await,
+                done => return done,
+            }
+        }
+    };
+    let ours = tokio::select! {
+        ours = ours => ours,
+        () = accept_offers([(&mut call, &a), (&mut far, &b)]) => unreachable!(),
+        () = tokio::time::sleep(Duration::from_secs(5)) => panic!("the gateway's offer is never over"),
+    };
     assert!(String::from_utf8_lossy(&ours.unwrap().body).contains("m=audio"));
     // T.38 is refused clearly, and the call stays.
     let fax =
@@ -229,6 +224,19 @@ fn reinvite(body: &str) -> sip::Request {
 }
 
 /// The next request in a call.
+/// Two phones that take every offer, without end.
+async fn accept_offers([(call, a), (far, b)]: [(&mut sip::Call, &Raw); 2]) {
+    loop {
+        let (handle, phone, (tx, offer)) = tokio::select! {
+            got = request(call) => (call.handle(), a, got),
+            got = request(far) => (far.handle(), b, got),
+        };
+        let mut response = offer.respond(200);
+        response.set_body("application/sdp", phone.offer("0 96", "sendrecv"));
+        handle.respond(tx, response);
+    }
+}
+
 pub async fn request(call: &mut sip::Call) -> (sip::TxId, sip::Request) {
     loop {
         match call.next().await {
