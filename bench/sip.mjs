@@ -11,6 +11,7 @@ import { join } from 'node:path';
 const args = process.argv.slice(2);
 const option = (name, fallback) => (args.includes(name) ? args[args.indexOf(name) + 1] : fallback);
 const { GATEWAY_BIN: GATEWAY, BENCH_ROOM: ROOM, BENCH_OUT: OUT, BENCH_PROFILE: PROFILE } = process.env;
+const RUSTPBX = process.env.RUSTPBX_BIN ?? 'rustpbx';
 const quick = args.includes('--quick');
 const SCENARIOS = join(ROOM, 'sipp');
 const PASSWORD = 'bench-pass-2468';
@@ -128,6 +129,31 @@ class Kamailio {
   }
 }
 
+/** The RustPBX crate, where it is installed (`cargo install rustpbx --no-default-features`; RUSTPBX_BIN names another place). */
+class RustPbx {
+  async open() {
+    [this.sip, this.home] = [6130, mkdtempSync(join(dir, 'rustpbx-'))];
+    await this.start(true);
+    return this;
+  }
+
+  /** With digest for registrations; without for calls, as our accounts prove themselves by where they registered and Kamailio asks nobody. */
+  async start(digest) {
+    const users = [...callers, ...callees, ...registrants].map((u) => `{ username = "${u}", password = "${PASSWORD}" }`).join(',\n');
+    writeFileSync(join(this.home, 'config.toml'), `http_addr = "127.0.0.1:${await freePort()}"\nlog_level = "error"\ndatabase_url = "sqlite://rustpbx.sqlite3"\nexternal_ip = "127.0.0.1"\nrtp_start_port = 10000\nrtp_end_port = 59999\n[recording]\nenabled = false\n[proxy]\nmodules = [${digest ? '"auth", ' : ''}"registrar", "call"]\naddr = "127.0.0.1"\nudp_port = ${this.sip}\nregistrar_expires = 3600\nmax_registrar_expires = 7200\nmedia_proxy = "all"\nensure_user = ${digest}\nacl_rules = ["allow all"]\nmax_concurrency = 100000\ndos_enabled = false\nsip_worker_threads = 1\nmedia_worker_threads = 1\n[[proxy.user_backends]]\ntype = "memory"\nusers = [\n${users}\n]\n`);
+    this.process = pinned(0, RUSTPBX, ['--conf', 'config.toml'], { cwd: this.home });
+    await sleep(4000);
+    if (this.process.exitCode !== null) throw new Error(this.process.text);
+    this.pids = [this.process.pid];
+  }
+
+  async beforeCalls() {
+    for (const pid of family(this.process.pid)) process.kill(pid, 'SIGKILL');
+    await this.process.done;
+    await this.start(false);
+  }
+}
+
 let runs = 0;
 /** Runs a scenario to its end; counts and seconds by SIPp's own statistics. */
 async function sipp(scenario, target, port, list, more, seconds) {
@@ -189,9 +215,10 @@ async function measure(server, name) {
   const speed = (r) => ['-r', String(r), '-m', String(count), '-l', '6000'];
   out.register = await timed(() => sipp('register', server.sip, 6600, everyone, speed(rate), 120));
   out.register.rate = out.register.good / out.register.took;
+  await server.beforeCalls?.();
   // The contacts for the calls: callers at one port, callees at the other.
   for (const [port, file] of [[CALLER, here], [CALLEE, there]]) {
-    const got = await sipp('register', server.sip, port, file, ['-r', '500', '-m', String(PAIRS)], 60);
+    const got = await sipp(server.beforeCalls ? 'register-plain' : 'register', server.sip, port, file, ['-r', '500', '-m', String(PAIRS)], 60);
     if (got.good !== PAIRS) throw new Error(`${name}: ${got.good} of ${PAIRS} registered at ${port}`);
   }
   phone('answer', server.sip, CALLEE, 6310);
@@ -216,14 +243,17 @@ async function measure(server, name) {
   return out;
 }
 
+const PEERS = { kamailio: 'Kamailio + rtpengine', rustpbx: 'RustPBX' };
+
 function table(results) {
-  const rows = [];
-  const [own, other] = [results.gateway, results.kamailio];
+  const peers = Object.keys(PEERS).filter((name) => results[name]);
+  const row = (cells) => `| ${cells.join(' | ')} |`;
+  const rows = [row(['What', 'Gateway', ...peers.flatMap((name) => [PEERS[name], 'Ratio (above 1: the gateway is better)'])]), row(Array(2 + 2 * peers.length).fill('---'))];
   const line = (what, pick, digits, less) => {
-    const [a, b] = [pick(own), other ? pick(other) : NaN];
-    rows.push(`| ${what} | ${show(a, digits)} | ${show(b, digits)} | ${show(less ? b / a : a / b)} |`);
+    const own = pick(results.gateway);
+    const beside = peers.map((name) => pick(results[name])).flatMap((other) => [show(other, digits), show(less ? other / own : own / other)]);
+    rows.push(row([what, show(own, digits), ...beside]));
   };
-  rows.push('| What | Gateway | Kamailio + rtpengine | Ratio (above 1: the gateway is better) |', '| --- | --- | --- | --- |');
   line('registrations with digest done', (r) => r.register.good, 0);
   line('of them failed', (r) => r.register.failed, 0);
   line('registrations/s', (r) => r.register.rate, 0);
@@ -248,12 +278,19 @@ async function benchmark() {
   if (found('kamailio') && found('rtpengine')) {
     const kamailio = await new Kamailio().open();
     results.kamailio = await measure(kamailio, 'kamailio');
+    for (const pid of kamailio.pids.flatMap(family)) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
   } else {
     console.log('kamailio or rtpengine is missing: no comparison');
   }
+  if (found(RUSTPBX)) {
+    const rustpbx = await new RustPbx().open();
+    results.rustpbx = await measure(rustpbx, 'rustpbx');
+  } else {
+    console.log('rustpbx is missing: no comparison');
+  }
   writeFileSync(join(OUT, 'sip.json'), JSON.stringify(results, null, 1));
   console.log(`\n### SIP (${PROFILE} build)\n${table(results)}`);
-  for (const [name, r] of Object.entries(results).filter(([n]) => ['gateway', 'kamailio'].includes(n))) {
+  for (const [name, r] of Object.entries(results).filter(([, r]) => r.register)) {
     console.log(`${name}: retransmissions of SIPp ${r.register.repeated} + ${r.call.repeated}, CPU s ${show(r.register.cpu)} + ${show(r.call.cpu)} + ${show(r.talk.cpu)}`);
   }
 }
