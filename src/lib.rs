@@ -15,6 +15,7 @@ pub mod control;
 pub mod credentials;
 pub mod devrec;
 pub mod events;
+pub mod floor;
 pub mod followers;
 pub mod leases;
 pub mod legs;

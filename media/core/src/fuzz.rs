@@ -148,3 +148,17 @@ pub fn dtmf(data: &[u8]) {
     let mut aac = crate::rtp_payload::Depacketizer::new(Codec::Aac);
     let _ = aac.push(data, 0, true, now);
 }
+
+/// Floor messages of MCPTT and the key in ED-137's header extension: what was read is written so that it is read again.
+pub fn floor(data: &[u8]) {
+    if let Ok(messages) = crate::mcptt::Message::parse_all(data) {
+        let mut out = Vec::new();
+        messages.iter().for_each(|m| m.write(&mut out));
+        assert_eq!(crate::mcptt::Message::parse_all(&out).as_ref(), Ok(&messages));
+    }
+    for profile in [crate::ed137::PROFILE, crate::ed137::PROFILE_2009] {
+        if let Ok(Some(radio)) = crate::ed137::Radio::parse(profile, data) {
+            assert_eq!(crate::ed137::Radio::parse(profile, &radio.word(profile)), Ok(Some(radio)));
+        }
+    }
+}

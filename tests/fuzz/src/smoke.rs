@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Entry = fn(&[u8]);
 
 /// Name, entry point, and the kinds of seeds that it likes.
-const TARGETS: [(&str, Entry, &[&str]); 25] = [
+const TARGETS: [(&str, Entry, &[&str]); 26] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
@@ -27,6 +27,7 @@ const TARGETS: [(&str, Entry, &[&str]); 25] = [
     ("h264", media_core::fuzz::h264, &["h264", "bin"]),
     ("vp8", media_core::fuzz::vp8, &["vp8", "bin"]),
     ("dtmf", media_core::fuzz::dtmf, &["dtmf", "rtp"]),
+    ("floor", media_core::fuzz::floor, &["floor", "rtcp"]),
     ("media_keys", media_secure::fuzz::description, &["keys", "sdp"]),
     ("media_handshake", media_secure::fuzz::handshake, &["bin", "rtp"]),
     ("phone_replaces", bridge_phone::fuzz::replaces, &["replaces"]),
@@ -138,6 +139,8 @@ fn made() -> Vec<(String, Vec<u8>)> {
     rtp.extend_from_slice(&ps);
     let mut framed = (rtp.len() as u16).to_be_bytes().to_vec();
     framed.extend_from_slice(&rtp);
+    let floor =
+        [&[0x80, 0xCC, 0, 6, 0, 0, 3, 0xE9][..], b"MCPT", &[0, 2, 5, 0], &[6, 8], b"sip:u1@h", &[0, 0]].concat();
     let mut rtcp = vec![0x81, 200, 0, 12, 0, 0, 0, 1, 0xE9, 0, 0, 0, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0, 4, 0];
     rtcp.extend_from_slice(&[0, 0, 0, 2, 3, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]);
     rtcp.extend_from_slice(&[0x81, 202, 0, 3, 0, 0, 0, 1, 1, 4, b'h', b'a', b'l', b'l', 0, 0]);
@@ -160,6 +163,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
         ("rtp", rtp),
         ("framed", framed),
         ("rtcp", rtcp),
+        ("floor", floor),
         ("sdp", sdp.as_bytes().to_vec()),
         ("sdp", phone.as_bytes().to_vec()),
         ("keys", protected.as_bytes().to_vec()),
