@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,9 @@ pub(crate) struct Association {
     /// may be sent but not be shared, a part of what tasks borrow across their waits.
     engine: Option<Mutex<Endpoint>>,
     config: Option<Arc<rtc_dtls::config::HandshakeConfig>>,
+    /// The certificate was seen, and is the one of the description. Asked once more before keys are given: no way through the engine
+    /// may lead past it.
+    fits: Arc<AtomicBool>,
     client: bool,
     begun: bool,
     done: bool,
@@ -119,12 +123,17 @@ pub(crate) struct Association {
 
 impl Association {
     pub fn new(identity: &Identity, fingerprints: Vec<Fingerprint>, client: bool, now: Instant) -> Self {
+        let fits = Arc::new(AtomicBool::new(false));
+        let seen = fits.clone();
         let config = identity
             .config
             .clone()
             .with_verify_peer_certificate(Some(Arc::new(move |chain, _| match chain.first() {
                 // All hashes that are given must fit one and the same certificate (RFC 8122 5).
-                Some(der) if fingerprints.iter().any(|f| f.matches(der)) => Ok(()),
+                Some(der) if fingerprints.iter().any(|f| f.matches(der)) => {
+                    seen.store(true, Ordering::Relaxed);
+                    Ok(())
+                }
                 _ => Err(Error::ErrFingerprintMismatch),
             })))
             .build(client, Some(PEER))
@@ -135,6 +144,7 @@ impl Association {
         Association {
             engine,
             config,
+            fits,
             client,
             begun: false,
             done: false,
@@ -231,6 +241,9 @@ impl Association {
     }
 
     fn export(&mut self) -> Result<Exported, Failure> {
+        if !self.fits.load(Ordering::Relaxed) {
+            return Err(Failure::Fingerprint);
+        }
         let engine = engine(&mut self.engine).ok_or(Failure::Handshake)?;
         let state = engine.get_connection_state(PEER).ok_or(Failure::Handshake)?;
         let profile = Profile::of_dtls(state.srtp_protection_profile() as u16).ok_or(Failure::Profile)?;

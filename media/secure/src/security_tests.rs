@@ -69,22 +69,21 @@ fn keys_of_a_description_fit_both_ends() {
 #[test]
 fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
     let mut now = Instant::now();
-    for (wrong, mux) in [(false, true), (false, false), (true, true)] {
-        let [a, b] = agree(Kind::Dtls);
+    // Whom the wrong certificate is shown to: nobody, the one who answered, the one who offered; both roles of DTLS are among them.
+    for (wrong, mux) in [(None, true), (None, false), (Some(1), true), (Some(0), true)] {
+        let mut plans = agree(Kind::Dtls);
         let (mut left, mut right) = (Channel::default(), Channel::default());
-        let b = match (wrong, b) {
-            (true, Agreed::Dtls(plan)) => {
-                let other = Identity::generate().unwrap();
-                let print = crate::describe::Fingerprint::parse(&format!("sha-256 {}", other.fingerprint())).unwrap();
-                Agreed::Dtls(Arc::new(DtlsPlan {
-                    identity: plan.identity.clone(),
-                    fingerprints: vec![print],
-                    client: plan.client,
-                    ice: None,
-                }))
-            }
-            (_, b) => b,
-        };
+        if let Some(Agreed::Dtls(plan)) = wrong.map(|w: usize| plans[w].clone()) {
+            let other = Identity::generate().unwrap();
+            let print = crate::describe::Fingerprint::parse(&format!("sha-256 {}", other.fingerprint())).unwrap();
+            plans[wrong.unwrap()] = Agreed::Dtls(Arc::new(DtlsPlan {
+                identity: plan.identity.clone(),
+                fingerprints: vec![print],
+                client: plan.client,
+                ice: None,
+            }));
+        }
+        let [a, b] = plans;
         let at = |host: u8, port| SocketAddr::from(([10, 0, 0, host], port));
         let remote = |host| Remote { rtp: Some(at(host, 1000)), rtcp: Some(at(host, 1001)), mux };
         let port = |component| if component == Component::Rtp { 1000 } else { 1001 };
@@ -106,8 +105,9 @@ fn a_handshake_gives_keys_to_both_ends_and_a_wrong_certificate_none() {
                 left.input(component, &d, at(2, port(component)), now, &mut scratch);
             }
         }
-        if wrong {
-            assert_eq!((right.failure(), right.ready()), (Some(crate::Failure::Fingerprint), false));
+        if let Some(wrong) = wrong {
+            let deceived = [&left, &right][wrong];
+            assert_eq!((deceived.failure(), deceived.ready()), (Some(crate::Failure::Fingerprint), false));
         } else {
             assert!(left.ready() && right.ready() && left.failure().is_none());
             assert_eq!(carry(&mut left, &mut right, now)[12..], [1, 2, 3]);
