@@ -121,6 +121,8 @@ impl Conferences {
                         (screen.state, screen.fault) = (state, fault);
                     }
                 }
+                // No conference has a floor yet.
+                SeatReport::Floor(_) | SeatReport::Key(_) => tell = false,
                 // Loudspeakers report to whoever ordered them.
                 SeatReport::Left(_) | SeatReport::Failed(_) | SeatReport::OnAir(_) | SeatReport::Sounding { .. } => {}
             }

@@ -9,6 +9,7 @@ mod calls;
 pub mod capture;
 mod desk;
 mod device;
+mod floor;
 mod history;
 mod order;
 mod registry;
@@ -26,6 +27,7 @@ pub use calls::{
 pub use capture::{Capture, CaptureLimits, Captures};
 pub use desk::{AgentState, QueueMember, QueueOrder, QueueRule, QueueView, QueueWaiting};
 pub use device::{Channel, ChannelId, ChannelKind, Device, DeviceId, DeviceKind, Timestamp};
+pub use floor::{FloorNotice, FloorTerms, Key, TalkerIdentity};
 pub use history::{
     DeviceRecording, FetchOrder, Fetched, History, Listing, Playback, PlaybackGone, PlaybackOrder, PlaybackPhase,
     PlaybackRequest, PlaybackState,

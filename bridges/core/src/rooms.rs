@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::calls::CallParty;
+use crate::floor::{FloorNotice, FloorTerms, Key};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemberId(pub String);
@@ -38,6 +39,8 @@ pub enum SeatCommand {
     /// Send another stream to the far end from now on: a loudspeaker that is lent to an operator, or given back. Legs that
     /// are no loudspeakers pass it over.
     Hear(StreamId),
+    /// The floor of a half-duplex group. Legs whose far end has no key pass it over.
+    Floor(FloorNotice),
 }
 
 /// What a leg tells of itself.
@@ -56,6 +59,10 @@ pub enum SeatReport {
         jitter_ms: f32,
     },
     Held(bool),
+    /// Its far end has a key and can do so much with it.
+    Floor(FloorTerms),
+    /// Its far end pressed the key, or let it go.
+    Key(Key),
     /// A loudspeaker takes sound from now on.
     OnAir(OnAir),
     /// What really left towards a loudspeaker: loudness of the last fifth of a second in dB below overload (-127 is

@@ -222,7 +222,7 @@ impl Standing {
                     }
                 }
                 command = next_command(seat) => match command {
-                    Some(SeatCommand::Hear(_)) => {}
+                    Some(SeatCommand::Hear(_) | SeatCommand::Floor(_)) => {}
                     Some(SeatCommand::HangUp) => self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference"))),
                     None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),
                 },

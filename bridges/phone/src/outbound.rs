@@ -143,7 +143,7 @@ async fn ring(
         let event = tokio::select! {
             event = fork.next() => event,
             command = seat.command() => {
-                if matches!(command, Some(SeatCommand::Hear(_))) {
+                if matches!(command, Some(SeatCommand::Hear(_) | SeatCommand::Floor(_))) {
                     continue;
                 }
                 return Err(End::Left(match command {

@@ -109,6 +109,7 @@ impl Watch {
         loop {
             tokio::select! {
                 command = self.seat.command() => return match command {
+                    Some(SeatCommand::Floor(_)) => continue,
                     Some(SeatCommand::Hear(stream)) => {
                         self.listen = stream;
                         Happened::Hear
