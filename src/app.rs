@@ -391,6 +391,7 @@ async fn bind_sip(
         advertised: settings::optional_address(&settings.sip.announced).ok().flatten(),
         user_agent: concat!("Skybridge/", env!("CARGO_PKG_VERSION")).to_owned(),
         large_over_tcp: settings.sip.large_over_tcp,
+        limits: sip::Limits { messages_per_second: settings.sip.messages_per_second, ..sip::Limits::default() },
         guard: settings.sip.guard.config(),
         name_servers: settings.sip.name_servers.clone(),
         ..sip::ServiceConfig::default()

@@ -96,6 +96,8 @@ pub struct Sip {
     pub websocket_origins: Vec<String>,
     /// Requests above the link's MTU go over TCP where the peer takes it.
     pub large_over_tcp: bool,
+    /// Messages a second of one address; more are dropped.
+    pub messages_per_second: u32,
     /// Name servers that are asked for SIP servers; empty: the system's.
     pub name_servers: Vec<SocketAddr>,
     /// PEM file of the certificates that vouch for TLS peers whom we call; empty: the system's.
@@ -185,6 +187,7 @@ impl Default for Sip {
             websocket: true,
             websocket_origins: Vec::new(),
             large_over_tcp: true,
+            messages_per_second: sip::Limits::default().messages_per_second,
             name_servers: Vec::new(),
             tls_roots: String::new(),
             satellite: Satellite::default(),
@@ -447,6 +450,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
         wrong("sip.udp", "no SIP address to listen on: no camera or phone could register".into());
     }
     check_sip(&s.sip, &mut wrong);
+    if !(100..=1_000_000).contains(&s.sip.messages_per_second) {
+        wrong("sip.messages_per_second", format!("{} is not between 100 and 1000000", s.sip.messages_per_second));
+    }
     check_guard(&s.sip.guard, &mut wrong);
     if s.media.browser.is_empty() {
         wrong("media.browser", "no address for browser media: no picture could be shown".into());

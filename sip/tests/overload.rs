@@ -41,7 +41,10 @@ fn throw(w: &mut World, n: u64, message: &str) -> u16 {
 }
 
 fn world(transactions: usize, calls: usize) -> World {
-    let limits = Limits { max_server_transactions: transactions, max_calls: calls, ..Limits::default() };
+    limited(Limits { max_server_transactions: transactions, max_calls: calls, ..Limits::default() })
+}
+
+fn limited(limits: Limits) -> World {
     World::with(7, Transport::Udp, LinkProfile::LAN, EndpointConfig { limits, ..EndpointConfig::default() })
 }
 
@@ -261,4 +264,38 @@ async fn a_call_lives_through_a_flood_on_sockets() {
     assert_eq!(hall.stats().requests_in(&Method::Bye), byes + 1);
     assert!(hall.stats().refused_overload.get() > 1_000);
     stop.cancel();
+}
+
+#[test]
+fn an_answered_invite_makes_room_and_its_call_stands() {
+    let mut w = world(10, 1_000);
+    let (a, b) = w.connected();
+    w.now += Duration::from_secs(5);
+    let codes: Vec<u16> = (0..10).map(|n| throw(&mut w, n, &invite(n).replace("INVITE", "MESSAGE"))).collect();
+    assert_eq!(codes, [0, 0, 0, 0, 0, 0, 0, 0, 0, 503], "nine: the place of the INVITE was given on");
+    w.events = [Vec::new(), Vec::new()];
+    call_still_works(&mut w, a, b);
+    let now = w.now;
+    w.ep[0].bye(now, a);
+    w.run_s(1);
+    assert_eq!(w.sent(common::Side::B, "SIP/2.0 200"), 3, "INVITE, re-INVITE, BYE");
+}
+
+#[test]
+fn one_proxy_may_bring_many_requests_a_second_for_ever() {
+    let limits = Limits { transactions_per_source: 100, messages_per_second: 1_000_000, ..Limits::default() };
+    let mut w = limited(limits);
+    // 15 a second are 60 in the 4 s for which each is kept in any case, and 480 in the 32 s of timer J.
+    for n in 0..15 * 60_u64 {
+        w.now += Duration::from_millis(66);
+        w.ep[1].tick(w.now);
+        assert_eq!(throw(&mut w, 0, &invite(n).replace("INVITE", "MESSAGE")), 0, "request {n}");
+        while let Some(event) = w.ep[1].poll_event() {
+            if let Event::Request { tx, request, .. } = event {
+                let now = w.now;
+                w.ep[1].respond(now, tx, request.respond(200));
+            }
+        }
+        while w.ep[1].poll_transmit().is_some() {}
+    }
 }

@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{
-    CallId, Endpoint, Event, ReqId, Timer, TxId,
-    client::{self, Owner},
-    reliable::Reliable,
-};
+use super::{CallId, Endpoint, Event, ReqId, Timer, TxId, client::Owner, reliable::Reliable};
 use crate::{
     auth::DigestClient,
     dialog::{Dialog, DialogKey},
@@ -346,7 +342,7 @@ impl Endpoint {
         let calls =
             self.calls.values().flat_map(|c| std::iter::once(c.flow.id).chain(c.previous.as_ref().map(|p| p.id)));
         let transactions =
-            self.clients.values().flat_map(client::ClientTx::flows).chain(self.servers.values().map(|t| t.flow.id));
+            self.clients.values().flat_map(|tx| tx.flows()).chain(self.servers.values().map(|t| t.flow.id));
         calls.chain(transactions).collect()
     }
 

@@ -124,7 +124,7 @@ impl Endpoint {
             tries: 0,
             way: if large { Way::Asked } else { Way::Usual },
         };
-        self.clients.insert(id, tx);
+        self.clients.insert(id, Box::new(tx));
         Ok(id)
     }
 

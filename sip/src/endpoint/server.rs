@@ -174,7 +174,7 @@ impl Endpoint {
             interval: flow.profile.t1,
             call,
         };
-        self.servers.insert(id, tx);
+        self.servers.insert(id, Box::new(tx));
         id
     }
 
@@ -253,6 +253,8 @@ impl Endpoint {
                     tx.state = State::Accepted;
                     tx.last = None;
                     self.timers.set(Timer::ServerKill(id), now + t.t1x64());
+                    // The 200 is repeated by the call, which this does not end.
+                    self.answered.push_back((id, now));
                 }
                 (true, false) => {
                     tx.state = State::Completed;
@@ -362,7 +364,9 @@ impl Endpoint {
             return;
         }
         let most = self.config.limits.max_server_transactions;
-        if self.servers.len() >= most.saturating_mul(LOW_PERCENT) / 100 {
+        let low = |cap: usize| cap.saturating_mul(LOW_PERCENT) / 100;
+        let of_one = self.config.limits.transactions_per_source;
+        if self.servers.len() >= low(most) || self.sources.open(flow.peer.ip()) >= low(of_one) {
             self.make_room(now);
         }
         let full = self.load.transactions.full(self.servers.len(), most);
@@ -384,7 +388,8 @@ impl Endpoint {
     }
 
     /// Forgets the transactions that were answered longest ago. They are kept for 32 s (timer J) to answer repeats alike, but
-    /// repeats come within the first seconds: when very many devices come at once, taking new ones matters more.
+    /// repeats come within the first seconds: when very many devices come at once, or very many calls by one proxy, taking
+    /// new ones matters more.
     fn make_room(&mut self, now: Instant) {
         for _ in 0..ROOM {
             let Some((id, answered)) = self.answered.pop_front() else { return };

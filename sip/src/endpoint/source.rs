@@ -60,6 +60,11 @@ impl Sources {
         self.map.get(&ip).is_none_or(|s| s.transactions < self.transactions)
     }
 
+    /// Transactions that it has open, or that were answered and are still known.
+    pub fn open(&self, ip: IpAddr) -> usize {
+        self.map.get(&ip).map_or(0, |s| s.transactions)
+    }
+
     pub fn opened(&mut self, ip: IpAddr) {
         if let Some(s) = self.map.get_mut(&ip) {
             s.transactions += 1;

@@ -50,7 +50,7 @@ impl Endpoint {
         let id = CallId(self.id());
         let mut call = Call::new(flow, req.clone(), true, tag, contact);
         call.creds = creds.clone();
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         match self.client_start(now, flow, req, Owner::Invite(id), creds) {
             Ok(tx) => {
                 if let Some(call) = self.calls.get_mut(&id) {

@@ -33,7 +33,7 @@ impl Endpoint {
         let dialog_key = dialog.key.clone();
         let mut call = Call::new(flow, req.clone(), false, tag, contact);
         call.dialog = Some(dialog);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.call_add_dialog(id, dialog_key);
         let tx = self.server_open(now, flow, &req, key, Some(id));
         if let Some(call) = self.calls.get_mut(&id) {
