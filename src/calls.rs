@@ -14,7 +14,9 @@ use crate::events::Severity;
 use crate::store::CallRow;
 
 /// Records in one transaction.
-const BATCH: usize = 200;
+const BATCH: usize = 500;
+/// How long a record waits for others that end at the same time.
+const GATHER: Duration = Duration::from_millis(100);
 /// Changes of calls within this time are told once.
 const COALESCE: Duration = Duration::from_millis(100);
 /// Pause after the database refused.
@@ -94,6 +96,9 @@ async fn write(app: Shared, mut queue: mpsc::Receiver<CallRecord>) {
                     continue;
                 }
             }
+            // In a busy hour a transaction is for many calls.
+            tokio::time::sleep(GATHER).await;
+            batch.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH.saturating_sub(batch.len())));
         }
         let rows: Vec<CallRow> = batch.drain(..).map(CallRow::of).collect();
         while let Err(error) = app.store.save_calls(&rows).await {

@@ -135,41 +135,45 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &CallFilter) {
 }
 
 impl Store {
-    /// Writes records in one transaction.
+    /// Writes records in one transaction, with one statement for all: each statement is a way to the database's thread and back.
     pub async fn save_calls(&self, rows: &[CallRow]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut calls = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO calls (id, direction, caller, caller_name, callee, callee_name, dialled, began_at, rang_at,
+               answered_at, ended_at, ended_by, code, zh, en, legs) ",
+        );
+        let legs = rows.iter().map(|c| serde_json::to_string(&c.legs)).collect::<Result<Vec<_>, _>>();
+        let legs = legs.map_err(|e| StoreError::Content(e.to_string()))?;
+        calls.push_values(rows.iter().zip(legs), |mut row, (c, legs)| {
+            row.push_bind(&c.id)
+                .push_bind(&c.direction)
+                .push_bind(&c.caller)
+                .push_bind(&c.caller_name)
+                .push_bind(&c.callee)
+                .push_bind(&c.callee_name)
+                .push_bind(&c.dialled)
+                .push_bind(c.began_at)
+                .push_bind(c.rang_at)
+                .push_bind(c.answered_at)
+                .push_bind(c.ended_at)
+                .push_bind(&c.ended_by)
+                .push_bind(&c.code)
+                .push_bind(&c.zh)
+                .push_bind(&c.en)
+                .push_bind(legs);
+        });
+        calls.push(" ON CONFLICT (id) DO NOTHING");
+        let waited: Vec<_> = rows.iter().filter_map(|c| c.queue.as_ref().map(|queue| (&c.id, queue))).collect();
         let mut tx = self.pool.begin().await?;
-        for c in rows {
-            let legs = serde_json::to_string(&c.legs).map_err(|e| StoreError::Content(e.to_string()))?;
-            sqlx::query(
-                "INSERT INTO calls (id, direction, caller, caller_name, callee, callee_name, dialled, began_at, rang_at,
-                   answered_at, ended_at, ended_by, code, zh, en, legs)
-                 VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16) ON CONFLICT (id) DO NOTHING",
-            )
-            .bind(&c.id)
-            .bind(&c.direction)
-            .bind(&c.caller)
-            .bind(&c.caller_name)
-            .bind(&c.callee)
-            .bind(&c.callee_name)
-            .bind(&c.dialled)
-            .bind(c.began_at)
-            .bind(c.rang_at)
-            .bind(c.answered_at)
-            .bind(c.ended_at)
-            .bind(&c.ended_by)
-            .bind(&c.code)
-            .bind(&c.zh)
-            .bind(&c.en)
-            .bind(legs)
-            .execute(&mut *tx)
-            .await?;
-            if let Some(queue) = &c.queue {
-                sqlx::query("INSERT INTO call_queues (call, queue) VALUES ($1, $2) ON CONFLICT (call) DO NOTHING")
-                    .bind(&c.id)
-                    .bind(queue)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+        calls.build().persistent(false).execute(&mut *tx).await?;
+        if !waited.is_empty() {
+            let mut queues = QueryBuilder::<Sqlite>::new("INSERT INTO call_queues (call, queue) ");
+            queues.push_values(waited, |mut row, (call, queue)| {
+                row.push_bind(call).push_bind(queue);
+            });
+            queues.push(" ON CONFLICT (call) DO NOTHING").build().persistent(false).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
