@@ -141,7 +141,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
                 Some(seat) => standing.seat(seat).await,
                 None => standing.ask_pin(number.clone()),
             }
-            let end = standing.run().await;
+            // Boxed: what is large and rare must not be carried by each call between phones.
+            let end = Box::pin(standing.run()).await;
             if let End::Failed(fault) = &end {
                 tracing::info!(caller = caller.id, number, code = fault.code, fault = %fault.en, "a phone's call failed");
             }

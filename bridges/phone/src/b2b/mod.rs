@@ -129,7 +129,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place)
     let (caller, number) = (incoming.caller.number.clone(), incoming.to.party().number);
     tracing::info!(caller, number, call_id = incoming.request.call_id().unwrap_or(""), "a phone calls a phone");
     let over = match &incoming.to {
-        Destination::Queue(_) => waiting::run(&shared, incoming, &entry, place).await,
+        // Boxed: large, and most calls do not wait.
+        Destination::Queue(_) => Box::pin(waiting::run(&shared, incoming, &entry, place)).await,
         _ => run(&shared, incoming, &entry, place).await,
     };
     if over.code != "ended" {
