@@ -34,6 +34,8 @@ function start(command, parameters, options = {}) {
   return child;
 }
 
+// With --shared the servers may run on both processors: what the whole machine carries, no comparison of costs.
+const SERVERS_ON = args.includes('--shared') ? '0,1' : 0;
 const pinned = (cpu, command, parameters, options) => start('taskset', ['-c', String(cpu), command, ...parameters], options);
 
 async function freePort() {
@@ -75,8 +77,8 @@ class Gateway {
   async open() {
     [this.http, this.sip, this.browser] = [await freePort(), 6100, await freePort()];
     const config = join(dir, 'gateway.toml');
-    writeFileSync(config, `[site]\ndata = "${dir}/data"\nlog = "warn"\n[http]\nlisten = []\nlocal = ["127.0.0.1:${this.http}"]\n[sip]\nudp = ["127.0.0.1:${this.sip}"]\ntcp = ["127.0.0.1:${this.sip}"]\ntls = []\n[media]\nrtp_ports = "10000-59999"\nbrowser = ["127.0.0.1:${this.browser}"]\nbrowser_announced = ["127.0.0.1"]\n[recorder]\nmin_free_gigabytes = 0\n[phone]\nmax_calls = 9000\nmax_calls_per_caller = 1000\nmax_contacts = 10\nregister_default = 3600\nmedia_timeout = ${option('--media-timeout', '60')}\n[phone.fraud]\ncalls_per_minute = 0\n`);
-    this.process = pinned(0, GATEWAY, ['--config', config]);
+    writeFileSync(config, `[site]\ndata = "${dir}/data"\nlog = "warn"\n[http]\nlisten = []\nlocal = ["127.0.0.1:${this.http}"]\n[sip]\nudp = ["127.0.0.1:${this.sip}"]\ntcp = ["127.0.0.1:${this.sip}"]\ntls = []\nmessages_per_second = 100000\n[media]\nrtp_ports = "10000-59999"\nbrowser = ["127.0.0.1:${this.browser}"]\nbrowser_announced = ["127.0.0.1"]\n[recorder]\nmin_free_gigabytes = 0\n[phone]\nmax_calls = 9000\nmax_calls_per_caller = 1000\nmax_contacts = 10\nregister_default = 3600\nmedia_timeout = ${option('--media-timeout', '60')}\n[phone.fraud]\ncalls_per_minute = 0\n`);
+    this.process = pinned(SERVERS_ON, GATEWAY, ['--config', config]);
     for (let n = 0; !/ is ready/.test(this.process.text); n += 1) {
       if (n > 600 || this.process.exitCode !== null) throw new Error(`the gateway did not start: ${this.process.text}`);
       await sleep(100);
@@ -119,9 +121,9 @@ class Kamailio {
     const config = join(dir, 'kamailio.cfg');
     const text = readFileSync(join(SCENARIOS, 'kamailio.cfg'), 'utf8');
     writeFileSync(config, text.replaceAll('@SIP@', this.sip).replaceAll('@NG@', this.ng).replaceAll('@PASSWORD@', PASSWORD));
-    const rtpengine = pinned(0, 'rtpengine', ['--interface=127.0.0.1', `--listen-ng=127.0.0.1:${this.ng}`, '--foreground', '--log-stderr', '--log-level=3', '--table=-1', '--port-min=10000', '--port-max=59999', '--num-threads=2']);
+    const rtpengine = pinned(SERVERS_ON, 'rtpengine', ['--interface=127.0.0.1', `--listen-ng=127.0.0.1:${this.ng}`, '--foreground', '--log-stderr', '--log-level=3', '--table=-1', '--port-min=10000', '--port-max=59999', '--num-threads=2']);
     await sleep(3000); // it is asked at once and given up for a while when it does not answer
-    const kamailio = pinned(0, 'kamailio', ['-DD', '-E', '-m', '256', '-M', '16', '-f', config, '-P', join(dir, 'kamailio.pid'), '-Y', dir, '-w', dir]);
+    const kamailio = pinned(SERVERS_ON, 'kamailio', ['-DD', '-E', '-m', '256', '-M', '16', '-f', config, '-P', join(dir, 'kamailio.pid'), '-Y', dir, '-w', dir]);
     await sleep(2500);
     for (const child of [rtpengine, kamailio]) if (child.exitCode !== null) throw new Error(child.text);
     this.pids = [rtpengine.pid, kamailio.pid];
@@ -141,7 +143,7 @@ class RustPbx {
   async start(digest) {
     const users = [...callers, ...callees, ...registrants].map((u) => `{ username = "${u}", password = "${PASSWORD}" }`).join(',\n');
     writeFileSync(join(this.home, 'config.toml'), `http_addr = "127.0.0.1:${await freePort()}"\nlog_level = "error"\ndatabase_url = "sqlite://rustpbx.sqlite3"\nexternal_ip = "127.0.0.1"\nrtp_start_port = 10000\nrtp_end_port = 59999\n[recording]\nenabled = false\n[proxy]\nmodules = [${digest ? '"auth", ' : ''}"registrar", "call"]\naddr = "127.0.0.1"\nudp_port = ${this.sip}\nregistrar_expires = 3600\nmax_registrar_expires = 7200\nmedia_proxy = "all"\nensure_user = ${digest}\nacl_rules = ["allow all"]\nmax_concurrency = 100000\ndos_enabled = false\nsip_worker_threads = 1\nmedia_worker_threads = 1\n[[proxy.user_backends]]\ntype = "memory"\nusers = [\n${users}\n]\n`);
-    this.process = pinned(0, RUSTPBX, ['--conf', 'config.toml'], { cwd: this.home });
+    this.process = pinned(SERVERS_ON, RUSTPBX, ['--conf', 'config.toml'], { cwd: this.home });
     await sleep(4000);
     if (this.process.exitCode !== null) throw new Error(this.process.text);
     this.pids = [this.process.pid];
@@ -275,14 +277,19 @@ async function benchmark() {
   results.gateway = await measure(gateway, 'gateway');
   gateway.process.kill('SIGTERM');
   await gateway.process.done;
-  if (found('kamailio') && found('rtpengine')) {
+  const wanted = (name) => option('--servers', 'kamailio,rustpbx').split(',').includes(name);
+  if (!wanted('kamailio')) {
+    // left out
+  } else if (found('kamailio') && found('rtpengine')) {
     const kamailio = await new Kamailio().open();
     results.kamailio = await measure(kamailio, 'kamailio');
     for (const pid of kamailio.pids.flatMap(family)) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
   } else {
     console.log('kamailio or rtpengine is missing: no comparison');
   }
-  if (found(RUSTPBX)) {
+  if (!wanted('rustpbx')) {
+    // left out
+  } else if (found(RUSTPBX)) {
     const rustpbx = await new RustPbx().open();
     results.rustpbx = await measure(rustpbx, 'rustpbx');
   } else {
