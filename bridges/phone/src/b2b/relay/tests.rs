@@ -4,6 +4,7 @@ use media_core::rtp::RtpHeader;
 use media_net::PortPool;
 use tokio::net::UdpSocket;
 
+use super::super::sdp::Described;
 use super::*;
 
 fn turning() -> Turning {
