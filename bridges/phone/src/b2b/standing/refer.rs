@@ -89,9 +89,9 @@ impl Standing<'_> {
                 let callee = to.party();
                 let mut side = Side::new(*call, to.dialler(), local, described.clone());
                 side.party.clone_from(&callee);
+                let (mut sent, mut origin) = (sent, origin);
+                security.dress_sent(&mut sent, &mut origin);
                 side.origin = origin;
-                let mut sent = sent;
-                security.dress(&mut sent);
                 side.sent = Some(sent);
                 let now = Instant::now();
                 side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
