@@ -7,6 +7,7 @@
 //! read with one system call, written with one, and allocates nothing: the buffers belong to the thread. What has its own time,
 //! as what we play and the timers of a protection, is done by a task of the call that otherwise sleeps.
 
+mod copied;
 mod leg;
 mod pass;
 mod play;
@@ -16,21 +17,21 @@ mod tests;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use media_core::g711;
-use media_core::rtp::{RtpPacket, is_rtcp};
+use media_core::rtp::is_rtcp;
 use media_net::udp::BATCH;
-use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
+use media_net::{Batch, BatchSender, PlainPair, Rounds, Serve, receive_now, rounds};
 use media_secure::{Component, Failure, Input};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::copied::{Copied, Guard};
 pub(crate) use self::leg::End;
 use self::leg::Leg;
-use self::pass::{is_law, pass, pass_control, set_number, table_of, turn};
+use self::pass::{pass, pass_control};
 pub(crate) use self::play::Play;
 use self::play::{REPORT_EVERY, VOICE_RATE, Voice};
 use super::turn::{Slot, Turner, Turning};
@@ -99,35 +100,6 @@ pub(crate) struct Heard {
     pub turned: Option<&'static str>,
     /// Why there are no keys and will not be.
     pub failure: Option<Failure>,
-}
-
-/// Where the sound of one phone goes besides: to a recorder, from a pair of ports of its own.
-pub(crate) struct Copied {
-    pub pair: Arc<RtpPair>,
-    pub rtp: SocketAddr,
-    pub rtcp: SocketAddr,
-    /// At the number of a packet: the number under which the recorder wants it; none for what it did not take.
-    pub numbers: [Option<u8>; 128],
-}
-
-impl Copied {
-    /// One packet as the phone meant it: opened, and in its own law unless the recorder knows the other one only.
-    fn push(&self, packet: &RtpPacket<'_>, data: &[u8], copies: &mut BatchSender) {
-        let number = packet.payload_type;
-        let Some(wanted) = self.numbers.get(usize::from(number)).copied().flatten() else { return };
-        if wanted == number {
-            return copies.push_packet(self.rtp, data);
-        }
-        copies.push_with(self.rtp, data.len(), |out| {
-            let at = out.len();
-            out.extend_from_slice(data);
-            let Some(copy) = out.get_mut(at..) else { return };
-            if is_law(number) && is_law(wanted) {
-                turn(copy, packet, table_of(number));
-            }
-            set_number(copy, wanted);
-        });
-    }
 }
 
 /// A key that a phone can only be told by INFO: who pressed it, which, and how long.

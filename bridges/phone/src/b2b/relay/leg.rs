@@ -20,7 +20,7 @@ const LAST_PACKETS: Duration = Duration::from_secs(2);
 /// Silence after which the same host and SSRC may send from another port (a NAT that moved).
 const MOVE_AFTER: Duration = Duration::from_secs(1);
 /// Longest addition of a protection: the tag, and the index of a report.
-const PROTECTION: usize = 32;
+pub(super) const PROTECTION: usize = 32;
 
 /// What one phone described, as far as the relay needs it.
 #[derive(Debug, Clone)]

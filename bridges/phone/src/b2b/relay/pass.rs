@@ -85,7 +85,7 @@ pub(super) fn pass(
         return true;
     }
     if let Some(copy) = &from.copy {
-        copy.push(&packet, data, copies);
+        copy.push(&packet, data, clock, copies);
     }
     true
 }
@@ -169,7 +169,7 @@ pub(super) fn pass_control(
     from.heard = now;
     if let Some(copy) = &from.copy {
         // A recorder needs the senders' clocks to lay both sides over each other.
-        copies.push_packet(copy.rtcp, data);
+        copy.push_report(data, copies);
     }
     let Some(target) = to.rtcp_to() else { return false };
     let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
