@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bridge_core::{
-    CallDirection, CallEndedBy, CallEntry, CallState, Fault, Link, Seat, SeatCommand, SeatReport, Text, Whose,
+    CallDirection, CallEndedBy, CallEntry, CallParty, CallState, Fault, Link, Seat, SeatCommand, SeatReport, Text,
+    Whose,
 };
 use bytes::Bytes;
 use media_core::sdp::Sdp;
@@ -512,9 +513,12 @@ impl Standing {
             Method::Invite | Method::Update => self.on_offer(request).await,
             Method::Options => crate::phone::capabilities(request),
             Method::Refer => {
-                let seated = matches!(self.stage, Stage::Seated { .. });
+                let conference = match &self.stage {
+                    Stage::Seated { seat, .. } => Some(CallParty::new(&seat.number, &seat.name)),
+                    _ => None,
+                };
                 let refused = match &mut self.desk {
-                    Some(desk) => desk.on_refer(&self.shared, &self.call.handle(), &tx, request, seated),
+                    Some(desk) => desk.on_refer(&self.shared, &self.call.handle(), &tx, request, conference.as_ref()),
                     None => Some(request.respond(403)),
                 };
                 let Some(refused) = refused else { return };

@@ -106,6 +106,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, call: Call, flow: Flow, request: 
             return reject(&shared, &call, &request, &fault, code);
         }
     };
+    shared.dtls_phones.offered(&shared, &flow, &request.body);
     let refusal = match routed {
         Ok(Destination::Conference(_)) => None,
         Ok(to) => {

@@ -238,7 +238,7 @@ impl Leg {
     pub fn protect(&mut self, mut security: Security) {
         if let Some((text, sdp)) = &mut self.described {
             // The ringing contact saw our description with its keys: a refresh says the same again.
-            security.dress(sdp);
+            security.dress_sent(sdp, &mut self.origin);
             *text = sdp.to_string();
         }
         self.security = security;

@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     /// The threads that pass on the sound of calls between phones; none when they could not be started.
     pub rounds: Option<Rounds>,
     pub turning: crate::b2b::Turning,
+    pub dtls_phones: crate::security::DtlsPhones,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -161,6 +162,7 @@ impl Phone {
             trunks,
             recorder_told: Default::default(),
             rounds,
+            dtls_phones: Default::default(),
             tasks: TaskTracker::new(),
             callers: Mutex::default(),
         });

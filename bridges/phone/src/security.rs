@@ -1,8 +1,11 @@
 //! Whether the sound of a dialog is protected, and how: the site's rules (`phone.srtp`) on top of the crate `media-secure`.
 
-use media_core::sdp::Sdp;
-use media_secure::{Agreed, Kind, Mismatch, Peer};
-use sip::{Target, Transport};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use media_core::sdp::{OriginVersion, Sdp, revise};
+use media_secure::{Agreed, Kind, Mismatch, Peer, PeerKeys, undress};
+use sip::{Flow, FlowId, Target, Transport};
 
 use crate::config::{Config, Srtp};
 use crate::faults::Reason;
@@ -48,11 +51,54 @@ struct Rules {
     secret: bool,
 }
 
+/// Phones remembered at most.
+const MOST_KNOWN: usize = 4096;
+
+/// The flows over TLS whose phones have shown that they take their keys by DTLS: they are offered that first. A phone that connects anew
+/// shows it again.
+#[derive(Debug, Default)]
+pub(crate) struct DtlsPhones(Mutex<HashSet<FlowId>>);
+
+impl DtlsPhones {
+    fn knows(&self, target: &Target) -> bool {
+        matches!(target, Target::Flow(id) if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id))
+    }
+
+    /// How the phone at this target took its keys.
+    pub fn note(&self, shared: &Shared, target: &Target, dtls: bool) {
+        let Target::Flow(id) = target else { return };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !dtls {
+            known.remove(id);
+        } else if transport(shared, target) == Transport::Tls {
+            if known.len() >= MOST_KNOWN {
+                known.retain(|id| shared.ctx.sip.flow(*id).is_some());
+            }
+            if known.len() < MOST_KNOWN {
+                known.insert(*id);
+            }
+        }
+    }
+
+    /// Notes what the phone offers of its own accord.
+    pub fn offered(&self, shared: &Shared, flow: &Flow, body: &[u8]) {
+        let target = Target::Flow(flow.id);
+        if flow.transport == Transport::Tls
+            && let Ok(mut sdp) = Sdp::parse(body)
+            && let PeerKeys::Dtls { .. } = undress(&mut sdp, true).keys
+        {
+            self.note(shared, &target, true);
+        }
+    }
+}
+
 /// The protection of one dialog's sound.
 #[derive(Debug, Clone)]
 pub(crate) struct Security {
     inner: media_secure::Security,
     rules: Rules,
+    /// It stands in the second offer of a dialog: the first one was answered without keys.
+    second: bool,
 }
 
 impl Default for Security {
@@ -60,7 +106,7 @@ impl Default for Security {
     fn default() -> Self {
         let config = Config::default();
         let rules = Rules { srtp: config.srtp, keys_in_clear: config.srtp_keys_in_clear, secret: false };
-        Security { inner: media_secure::Security::new(Kind::Plain), rules }
+        Security { inner: media_secure::Security::new(Kind::Plain), rules, second: false }
     }
 }
 
@@ -98,7 +144,7 @@ impl Security {
             secret: matches!(transport, Transport::Tls | Transport::Wss),
         };
         let kind = kind.or(kinds(rules.srtp, transport, false).first().copied()).unwrap_or(Kind::Plain);
-        Security { inner: media_secure::Security::new(kind), rules }
+        Security { inner: media_secure::Security::new(kind), rules, second: false }
     }
 
     /// A dialog in which the phone makes the first offer.
@@ -113,8 +159,17 @@ impl Security {
 
     /// The tries of a call to this target, best first. Each has keys of its own.
     pub fn tries(shared: &Shared, target: &Target, dtls: bool) -> Vec<Security> {
-        let kinds = kinds(shared.config.srtp, transport(shared, target), dtls);
-        kinds.iter().map(|kind| Security::of(shared, target, Some(*kind))).collect()
+        let known = shared.dtls_phones.knows(target);
+        let mut kinds = kinds(shared.config.srtp, transport(shared, target), dtls || known).to_vec();
+        if known {
+            kinds.sort_by_key(|kind| *kind != Kind::Dtls);
+        }
+        kinds.into_iter().map(|kind| Security::of(shared, target, Some(kind))).collect()
+    }
+
+    /// For the second offer of a dialog whose first one was answered without keys.
+    pub fn second(shared: &Shared, target: &Target) -> Security {
+        Security { second: true, ..Security::of(shared, target, Some(Kind::Dtls)) }
     }
 
     /// Takes an offer of the phone. On an error nothing has changed.
@@ -147,6 +202,20 @@ impl Security {
     /// Puts our keys into a description of plain RTP: an answer to the offer taken last, else an offer.
     pub fn dress(&mut self, sdp: &mut Sdp) {
         self.inner.dress(sdp);
+    }
+
+    /// As [`Security::dress`], for the offer that was sent and has been answered: what follows it counts on from there.
+    pub fn dress_sent(&mut self, sdp: &mut Sdp, origin: &mut OriginVersion) {
+        self.dress(sdp);
+        if self.second {
+            revise(sdp);
+            origin.revised();
+        }
+    }
+
+    /// We offered keys in the description.
+    pub fn is_sdes(&self) -> bool {
+        self.inner.is_sdes()
     }
 
     /// Keys come by DTLS.

@@ -442,8 +442,25 @@ impl OriginVersion {
         sdp.session.insert(at, SdpLine { kind: 'o', value });
     }
 
+    /// The same session was described once more elsewhere, with the version one higher.
+    pub fn revised(&mut self) {
+        self.version += 1;
+    }
+
     pub fn version(&self) -> u64 {
         self.version
+    }
+}
+
+/// Counts the version in the `o=` line up by one (RFC 3264 8), for a description that was written by [`OriginVersion::stamp`].
+pub fn revise(sdp: &mut Sdp) {
+    let Some(line) = sdp.session.iter_mut().find(|l| l.kind == 'o') else { return };
+    let mut words: Vec<String> = line.value.split(' ').map(str::to_owned).collect();
+    if let Some(version) = words.get_mut(2)
+        && let Ok(number) = version.parse::<u64>()
+    {
+        *version = number.wrapping_add(1).to_string();
+        line.value = words.join(" ");
     }
 }
 

@@ -488,7 +488,7 @@ impl Calling<'_> {
                         }
                     };
                     let now = Instant::now();
-                    security.dress(&mut sent);
+                    security.dress_sent(&mut sent, &mut origin);
                     let mut side = Side::new(*call, to.dialler(), local, described);
                     side.party.clone_from(callee);
                     side.origin = origin;

@@ -7,42 +7,40 @@
 //! read with one system call, written with one, and allocates nothing: the buffers belong to the thread. What has its own time,
 //! as what we play and the timers of a protection, is done by a task of the call that otherwise sleeps.
 
+mod copied;
+mod leg;
 mod pass;
+mod play;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use media_core::g711;
-use media_core::rtp::{RtpHeader, RtpPacket, is_rtcp};
+use media_core::rtp::is_rtcp;
 use media_net::udp::BATCH;
-use media_net::{Batch, BatchSender, PlainPair, Rounds, RtpPair, Serve, receive_now, rounds};
-use media_secure::{Agreed, Channel, Component, Failure, Input, Remote, SrtpError};
+use media_net::{Batch, BatchSender, PlainPair, Rounds, Serve, receive_now, rounds};
+use media_secure::{Component, Failure, Input};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use self::pass::{is_law, pass, pass_control, set_number, table_of, turn};
-use super::sdp::Described;
-use super::turn::{Slot, Sound, Turner, Turning};
+pub(crate) use self::copied::{Copied, Guard};
+pub(crate) use self::leg::End;
+use self::leg::Leg;
+use self::pass::{pass, pass_control};
+pub(crate) use self::play::Play;
+use self::play::{REPORT_EVERY, VOICE_RATE, Voice};
+use super::turn::{Slot, Turner, Turning};
 use crate::metrics::Metrics;
 use crate::phone::Shared;
-use crate::reception::Reception;
 
-/// A phone that was replaced, as by a transfer, may go on sending for so long.
-const LAST_PACKETS: Duration = Duration::from_secs(2);
-/// Silence after which the same host and SSRC may send from another port (a NAT that moved).
-const MOVE_AFTER: Duration = Duration::from_secs(1);
 /// Batches taken at one wake-up, so that a flood on one leg does not starve the other.
 const BATCHES: usize = 4;
 const COMFORT_NOISE: u8 = 13;
-/// A packet of what we play.
-const VOICE_BYTES: usize = 160;
-const VOICE_EVERY: Duration = Duration::from_millis(20);
 
 struct Scratch {
     batch: Batch,
@@ -84,42 +82,6 @@ static LAWS: LazyLock<[[u8; 256]; 2]> = LazyLock::new(|| {
     tables
 });
 
-/// What one phone described, as far as the relay needs it.
-#[derive(Debug, Clone)]
-pub(crate) struct End {
-    place: Place,
-    /// How its leg is protected.
-    agreed: Agreed,
-    sound: Sound,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    rtp: Option<SocketAddr>,
-    rtcp: Option<SocketAddr>,
-    numbers: u128,
-    clock: u32,
-    /// It wants to hear.
-    hears: bool,
-    /// Reports share the port of the sound.
-    mux: bool,
-}
-
-impl End {
-    pub fn of(described: &Described) -> End {
-        let place = Place {
-            rtp: described.rtp,
-            rtcp: described.rtcp,
-            numbers: described.numbers(),
-            clock: described.clock(),
-            hears: described.direction.receives(),
-            mux: described.mux,
-        };
-        let sound = Sound { maps: described.maps.clone(), ptime: described.ptime, answer: described.answer };
-        End { place, agreed: described.agreed.clone(), sound }
-    }
-}
-
 /// What came from one phone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
@@ -138,45 +100,6 @@ pub(crate) struct Heard {
     pub turned: Option<&'static str>,
     /// Why there are no keys and will not be.
     pub failure: Option<Failure>,
-}
-
-/// Where the sound of one phone goes besides: to a recorder, from a pair of ports of its own.
-pub(crate) struct Copied {
-    pub pair: Arc<RtpPair>,
-    pub rtp: SocketAddr,
-    pub rtcp: SocketAddr,
-    /// At the number of a packet: the number under which the recorder wants it; none for what it did not take.
-    pub numbers: [Option<u8>; 128],
-}
-
-impl Copied {
-    /// One packet as the phone meant it: opened, and in its own law unless the recorder knows the other one only.
-    fn push(&self, packet: &RtpPacket<'_>, data: &[u8], copies: &mut BatchSender) {
-        let number = packet.payload_type;
-        let Some(wanted) = self.numbers.get(usize::from(number)).copied().flatten() else { return };
-        if wanted == number {
-            return copies.push_packet(self.rtp, data);
-        }
-        copies.push_with(self.rtp, data.len(), |out| {
-            let at = out.len();
-            out.extend_from_slice(data);
-            let Some(copy) = out.get_mut(at..) else { return };
-            if is_law(number) && is_law(wanted) {
-                turn(copy, packet, table_of(number));
-            }
-            set_number(copy, wanted);
-        });
-    }
-}
-
-/// What a phone hears of us instead of the other one, as A-law at 8 kHz.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Play {
-    pub first: Bytes,
-    /// After it, again and again; empty: no more.
-    pub then: Bytes,
-    /// The phone wants mu-law.
-    pub mu: bool,
 }
 
 /// A key that a phone can only be told by INFO: who pressed it, which, and how long.
@@ -230,7 +153,7 @@ impl Relay {
         let (pressed, keys) = mpsc::channel(16);
         let slot = Slot::new(&turning);
         let turns = Turns { turning, slot: slot.clone(), keys: pressed };
-        let work = Work { legs, voices: [None, None], metrics, turns, set: None, changed: Arc::default() };
+        let work = Work { legs, metrics, turns, set: None, changed: Arc::default() };
         let work = Arc::new(Mutex::new(work));
         let place = {
             let work_now = lock(&work);
@@ -313,248 +236,8 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
     }
 }
 
-struct Leg {
-    pair: PlainPair,
-    end: Option<Place>,
-    sound: Option<Sound>,
-    /// Turns what comes from this phone, where the other one does not understand it as it is.
-    turner: Option<Box<Turner>>,
-    channel: Channel,
-    /// A sender whose numbers began anew under the same SSRC, and the SSRC that it has on this protected leg since then: no
-    /// key stream is used twice.
-    renamed: Option<(u32, u32)>,
-    /// Packets in a row that [`Channel::protect`] refused for their number.
-    stale: u32,
-    source: Option<SocketAddr>,
-    ssrc: u32,
-    rtcp_source: Option<SocketAddr>,
-    /// The next source is learned, wherever it is.
-    learns: bool,
-    /// Where the phone before this one sent from, and when it was replaced: its last packets are not learned from.
-    left: Option<(SocketAddr, Instant)>,
-    reception: Reception,
-    heard: Instant,
-    payload_type: Option<u8>,
-    sent: u64,
-    /// The recorder that listens to this phone.
-    copy: Option<Box<Copied>>,
-    copied: u64,
-    /// Packets made of its sound by a codec and not yet counted.
-    turned: u64,
-}
-
-impl Leg {
-    fn new(pair: PlainPair, now: Instant) -> Leg {
-        Leg {
-            pair,
-            end: None,
-            sound: None,
-            turner: None,
-            channel: Channel::default(),
-            renamed: None,
-            stale: 0,
-            source: None,
-            ssrc: 0,
-            rtcp_source: None,
-            learns: false,
-            left: None,
-            reception: Reception::default(),
-            heard: now,
-            payload_type: None,
-            sent: 0,
-            copy: None,
-            copied: 0,
-            turned: 0,
-        }
-    }
-
-    fn describe(&mut self, end: End, learns: bool, now: Instant) {
-        let Place { rtp, rtcp, mux, .. } = end.place;
-        self.channel.agree(&end.agreed, Remote { rtp, rtcp, mux }, now);
-        self.sound = Some(end.sound);
-        let end = end.place;
-        // A phone that only changes its direction keeps the address that was learned.
-        if self.end.is_none_or(|old| old.rtp != end.rtp) {
-            self.left = self.source.take().map(|source| (source, now));
-            self.rtcp_source = None;
-        }
-        self.learns = learns;
-        self.heard = now;
-        self.end = Some(end);
-    }
-
-    /// Whether a packet from here belongs to the call. The first source is learned; later only the described address, or the
-    /// same host and SSRC after a silence, may take over.
-    fn accepts(&mut self, from: SocketAddr, ssrc: u32, now: Instant) -> bool {
-        if !self.channel.is_plain() {
-            // It was proved by its tag, and no packet counts twice: wherever it comes from, it is from this phone.
-            self.source = Some(from);
-            self.ssrc = ssrc;
-            return true;
-        }
-        let described = self.end.and_then(|e| e.rtp);
-        match self.source {
-            Some(source) if source == from => {
-                self.ssrc = ssrc;
-                return true;
-            }
-            Some(source) => {
-                let moved = source.ip() == from.ip()
-                    && ssrc == self.ssrc
-                    && now.saturating_duration_since(self.heard) >= MOVE_AFTER;
-                if !(moved || described == Some(from)) {
-                    return false;
-                }
-            }
-            None if described != Some(from)
-                && self.left.is_some_and(|(old, at)| old == from && now < at + LAST_PACKETS) =>
-            {
-                return false;
-            }
-            None if self.learns => {}
-            None if described.is_some_and(|d| d.ip() == from.ip()) => {}
-            None => return false,
-        }
-        self.source = Some(from);
-        self.ssrc = ssrc;
-        true
-    }
-
-    fn rtp_to(&self) -> Option<SocketAddr> {
-        if let Some(found) = self.channel.destination() {
-            return found;
-        }
-        let end = self.end?;
-        // No address and no source: held by 0.0.0.0, or nothing said yet.
-        end.rtp.and(self.source).or(end.rtp)
-    }
-
-    fn rtcp_to(&self) -> Option<SocketAddr> {
-        let end = self.end?;
-        if end.mux {
-            return self.rtp_to();
-        }
-        let beside = |a: SocketAddr| SocketAddr::new(a.ip(), a.port().saturating_add(1));
-        match (self.rtcp_source, self.source) {
-            (Some(known), _) => Some(known),
-            (None, Some(source)) if Some(source) != end.rtp => Some(beside(source)),
-            _ => end.rtcp,
-        }
-    }
-}
-
-/// What is being played to a phone.
-struct Voice {
-    play: Play,
-    at: usize,
-    header: RtpHeader,
-    due: tokio::time::Instant,
-}
-
-impl Voice {
-    fn new(play: Play) -> Voice {
-        let header = RtpHeader {
-            marker: true,
-            payload_type: if play.mu { 0 } else { 8 },
-            sequence: rand::random::<u16>() >> 1,
-            timestamp: rand::random(),
-            ssrc: rand::random(),
-        };
-        Voice { play, at: 0, header, due: tokio::time::Instant::now() }
-    }
-
-    /// The next packet of 20 ms; none at the end.
-    fn packet(&mut self) -> Option<Vec<u8>> {
-        if self.at >= self.play.first.len() {
-            if self.play.then.is_empty() {
-                return None;
-            }
-            self.play.first = self.play.then.clone();
-            self.at = 0;
-        }
-        let until = self.play.first.len().min(self.at + VOICE_BYTES);
-        let mut payload = self.play.first.get(self.at..until)?.to_vec();
-        payload.resize(VOICE_BYTES, g711::silence(true));
-        if self.play.mu {
-            payload.iter_mut().for_each(|byte| *byte = LAWS[1][usize::from(*byte)]);
-        }
-        self.at = until;
-        let mut out = Vec::with_capacity(12 + VOICE_BYTES);
-        self.header.write(&mut out, &[&payload]);
-        self.header.marker = false;
-        self.header.sequence = self.header.sequence.wrapping_add(1);
-        self.header.timestamp = self.header.timestamp.wrapping_add(VOICE_BYTES as u32);
-        self.due += VOICE_EVERY;
-        Some(out)
-    }
-}
-
-/// Longest addition of a protection: the tag, and the index of a report.
-const PROTECTION: usize = 32;
-/// Packets in a row with numbers that were used, after which a sender is taken for restarted.
-const RESTARTED: u32 = 5;
-
-impl Leg {
-    /// Adds one packet towards this phone, changed by `change` and protected.
-    fn emit(&mut self, sender: &mut BatchSender, target: SocketAddr, data: &[u8], change: impl FnOnce(&mut [u8])) {
-        let Leg { channel, renamed, stale, .. } = self;
-        let rtp = !is_rtcp(data);
-        sender.push_with(target, data.len() + PROTECTION, |out| {
-            let at = out.len();
-            out.extend_from_slice(data);
-            let Some(packet) = out.get_mut(at..) else { return };
-            change(packet);
-            let ssrc = packet.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-            if let (true, Some((of, to)), Some(field)) = (rtp, *renamed, packet.get_mut(8..12))
-                && Some(of) == ssrc
-            {
-                field.copy_from_slice(&to.to_be_bytes());
-            }
-            match channel.protect(out, at) {
-                Ok(()) if rtp => *stale = 0,
-                Err(SrtpError::Replay) => {
-                    *stale += 1;
-                    if *stale >= RESTARTED {
-                        *renamed = ssrc.map(|ssrc| (ssrc, rand::random()));
-                        *stale = 0;
-                    }
-                }
-                _ => {}
-            }
-        });
-    }
-
-    /// Sends what the protection itself has to say: STUN, DTLS.
-    fn transmit(&mut self) {
-        while let Some((component, to, datagram)) = self.channel.poll_transmit() {
-            let socket = if component == Component::Rtp { &self.pair.rtp } else { &self.pair.rtcp };
-            let _ = socket.send_to(&datagram, to);
-        }
-    }
-
-    /// Sends what goes to the recorder; gives how many packets of sound. What finds no room is lost: the recorder never holds the
-    /// call up.
-    fn flush_copies(&mut self, copies: &mut BatchSender, reports: &mut BatchSender) -> u64 {
-        let Some(copy) = &self.copy else { return 0 };
-        let sent = copies.flush(copy.pair.rtp.socket()).sent as u64;
-        if reports.pending_bytes() > 0 {
-            reports.flush(&copy.pair.rtcp);
-        }
-        self.copied += sent;
-        sent
-    }
-
-    fn flush_reports(&self, reports: &mut BatchSender) {
-        match self.end.is_some_and(|e| e.mux) {
-            true => reports.flush(&self.pair.rtp),
-            false => reports.flush(&self.pair.rtcp),
-        };
-    }
-}
-
 struct Work {
     legs: [Leg; 2],
-    voices: [Option<Voice>; 2],
     metrics: Option<Metrics>,
     turns: Turns,
     /// When [`keep_time`] wakes.
@@ -621,8 +304,8 @@ impl Work {
     }
 
     fn play(&mut self, side: usize, play: Option<Play>) {
-        let Some(voice) = self.voices.get_mut(side) else { return };
-        *voice = play.map(Voice::new);
+        let Some(leg) = self.legs.get_mut(side) else { return };
+        leg.voice = play.map(Voice::new);
         self.tell_time();
     }
 
@@ -634,7 +317,7 @@ impl Work {
 
     /// When something is to be done though nothing came.
     fn due(&self) -> Option<tokio::time::Instant> {
-        let voices = self.voices.iter().flatten().map(|v| v.due);
+        let voices = self.legs.iter().filter_map(|leg| Some(leg.voice.as_ref()?.due));
         voices.chain(self.legs.iter().filter_map(|leg| leg.channel.next_timeout()).map(Into::into)).min()
     }
 
@@ -652,7 +335,7 @@ impl Work {
     fn on_time(&mut self) {
         let now = Instant::now();
         for side in 0..2 {
-            if self.voices[side].as_ref().is_some_and(|v| v.due <= now.into()) {
+            if self.legs[side].voice.as_ref().is_some_and(|v| v.due <= now.into()) {
                 self.say(side);
             }
             let leg = &mut self.legs[side];
@@ -665,16 +348,27 @@ impl Work {
 
     /// Sends the next packet of what is played to a phone.
     fn say(&mut self, side: usize) {
-        let (Some(leg), Some(slot)) = (self.legs.get_mut(side), self.voices.get_mut(side)) else { return };
-        let Some(data) = slot.as_mut().and_then(Voice::packet) else {
-            *slot = None;
+        let Some(leg) = self.legs.get_mut(side) else { return };
+        let Some(voice) = &mut leg.voice else { return };
+        let (Some(data), at) = (voice.packet(), voice.due) else {
+            leg.voice = None;
             return;
         };
+        let reports = at >= voice.report;
+        if reports {
+            voice.report = at + REPORT_EVERY;
+        }
         let Some(target) = leg.rtp_to().filter(|_| leg.end.is_some_and(|e| e.hears)) else { return };
+        let now = Instant::now();
         SCRATCH.with_borrow_mut(|scratch| {
-            leg.emit(&mut scratch.sender, target, &data, |_| {});
+            leg.emit(&mut scratch.sender, target, &data, now, |_| {});
             leg.sent += scratch.sender.flush(&leg.pair.rtp).sent as u64;
         });
+        if reports {
+            let heard = leg.reception.block(now);
+            let report = leg.stream.report(heard, VOICE_RATE, now);
+            leg.send_report(&report);
+        }
     }
 
     fn heard(&self) -> [Heard; 2] {

@@ -1,6 +1,8 @@
 //! Ringing all contacts of an account at once (forking in parallel): the first 200 wins, the others are cancelled. By the setting
 //! `fork` those of a lower q ring only after those of a higher one (RFC 3261 section 16.6).
 
+mod keys;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -298,10 +300,15 @@ fn invite(shared: &Shared, plan: &Plan, reach: &Reach, address: IpAddr, security
     request.headers.set("Supported", "timer, 100rel");
     request.headers.set("Session-Expires", "1800");
     request.headers.set("Min-SE", MIN_SE.to_string());
-    // Another trunk may be behind another interface of ours.
-    let sdp = plan.sdp.replace(&format!(" {}\r\n", plan.address), &format!(" {address}\r\n"));
-    request.set_body("application/sdp", sdp_body(dressed(&sdp, security)));
+    request.set_body("application/sdp", sdp_body(dressed(&plan.sdp_at(address), security)));
     request
+}
+
+impl Plan {
+    /// The offer from this address: another trunk may be behind another interface of ours.
+    fn sdp_at(&self, address: IpAddr) -> String {
+        self.sdp.replace(&format!(" {}\r\n", self.address), &format!(" {address}\r\n"))
+    }
 }
 
 fn dressed(sdp: &str, security: &mut Security) -> String {
@@ -438,7 +445,16 @@ impl Branch {
                     }
                     continue;
                 }
-                Some(CallEvent::Answered(response)) => {
+                Some(CallEvent::Answered(mut response)) => {
+                    if reach.way.is_none()
+                        && keys::missing(&response, &security)
+                        && let Some(agreed) = self.ask_again(&call.handle(), reach, address, &mut response).await
+                    {
+                        security = agreed;
+                        self.shared.dtls_phones.note(&self.shared, &reach.target, true);
+                    } else if security.is_sdes() {
+                        self.shared.dtls_phones.note(&self.shared, &reach.target, false);
+                    }
                     let call = rung.call.take()?;
                     if let (Some(m), Some(way)) = (&self.shared.metrics, &reach.way) {
                         m.trunk_tries.with_label_values(&[way.trunk.config.name.as_str(), "answered"]).inc();

@@ -1,15 +1,16 @@
 //! Calls copied to an outside recorder: we are the session recording client of RFC 7866, with the metadata of RFC 7865.
 //!
 //! The recorder is called in a dialog of its own with two audio sections, one for each phone, and gets the phones' packets as
-//! they came, undecoded and in plain RTP, also where the phones protect them. Whatever it does or does not do, the call between the
+//! they came, undecoded, and opened where the phones protect them: in plain RTP, or under keys of the dialog's own. Whatever it does or does not do, the call between the
 //! phones goes on.
 
 mod config;
+mod keys;
 mod metadata;
 mod offer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bridge_core::{CallParty, Text, Timestamp};
@@ -22,9 +23,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::config::SiprecConfig;
+use self::keys::KeyRing;
 use self::metadata::Metadata;
 use self::offer::{Takes, taken};
-use super::relay::{Copied, Ear};
+use super::relay::{Copied, Ear, Guard};
 use crate::call::sdp_body;
 use crate::faults::Reason;
 use crate::phone::Shared;
@@ -158,6 +160,8 @@ struct Dialog {
     pairs: [Arc<RtpPair>; 2],
     /// How the recorder is reached: what our description calls us.
     target: Target,
+    /// None: it gets plain RTP.
+    keys: Option<KeyRing>,
     /// Our last description.
     sent: Sdp,
     timer: SessionTimer,
@@ -224,7 +228,8 @@ impl Session {
             Ok(target) => target,
             Err(why) => return Failed::Unreachable(why),
         };
-        let sdp = self.describe(&pairs, &target);
+        let keys = self.shared.config.siprec.protects(&self.uri).then(KeyRing::new);
+        let sdp = self.describe(&pairs, &target, keys.as_ref());
         let mut request = Request::new(Method::Invite, self.uri.clone());
         let own = self.shared.ctx.sip.local_address(&target).ip();
         request.headers.set("From", NameAddr::new(Uri::sip("skybridge", &own.to_string(), None)).to_string());
@@ -251,6 +256,7 @@ impl Session {
             call,
             pairs,
             target,
+            keys,
             sent: sdp,
             timer: SessionTimer::of_response(&answer.headers, now).unwrap_or(timer),
             untold: false,
@@ -260,7 +266,7 @@ impl Session {
             asked: now,
             began: now,
         };
-        if let Err(why) = self.copy(&dialog, &answer.body) {
+        if let Err(why) = self.copy(&mut dialog, &answer.body) {
             return Failed::Refused(why);
         }
         let _counted = Counted::new(&self.shared);
@@ -289,12 +295,15 @@ impl Session {
     }
 
     /// Our description of what is sent now.
-    fn describe(&mut self, pairs: &[Arc<RtpPair>; 2], target: &Target) -> Sdp {
+    fn describe(&mut self, pairs: &[Arc<RtpPair>; 2], target: &Target, keys: Option<&KeyRing>) -> Sdp {
         let address = crate::call::media_address(&self.shared, target);
         let voices = self.voices.borrow_and_update().clone();
         self.metadata.show(voices.each_ref().map(|v| &v.party), Timestamp::now());
         let ports = pairs.each_ref().map(|pair| pair.lease.port());
         let mut sdp = offer::offer(&voices.map(|v| v.formats), ports, address);
+        if let Some(keys) = keys {
+            keys.dress(&mut sdp);
+        }
         self.origin.stamp(&mut sdp, "skybridge", address);
         sdp
     }
@@ -312,25 +321,61 @@ impl Session {
     }
 
     /// Sends the copies where an answer wants them.
-    fn copy(&self, dialog: &Dialog, answer: &[u8]) -> Result<(), String> {
+    fn copy(&self, dialog: &mut Dialog, answer: &[u8]) -> Result<(), String> {
         let answer = Sdp::parse(answer).map_err(|_| "its answer cannot be read")?;
-        let takes = taken(&dialog.sent, &answer);
-        if takes.iter().all(|t| matches!(t, Takes::Nothing)) {
-            return Err("it takes none of the formats".to_owned());
+        let mut takes = taken(&dialog.sent, &answer);
+        let mut guards = [None, None];
+        if let Some(keys) = &mut dialog.keys {
+            for (n, (takes, guard)) in takes.iter_mut().zip(&mut guards).enumerate() {
+                *guard = answer.media.get(n).and_then(|m| keys.answered(n, m));
+                if guard.is_none() {
+                    *takes = Takes::Nothing;
+                }
+            }
         }
-        self.send_to(dialog, takes);
+        if takes.iter().all(|t| matches!(t, Takes::Nothing)) {
+            let why = if dialog.keys.is_some() {
+                "it takes none of the formats under our keys"
+            } else {
+                "it takes none of the formats"
+            };
+            return Err(why.to_owned());
+        }
+        self.send_to(dialog, takes, guards);
         Ok(())
     }
 
-    fn send_to(&self, dialog: &Dialog, takes: [Takes; 2]) {
-        let mut takes = takes.into_iter();
-        let copies = dialog.pairs.each_ref().map(|pair| match takes.next() {
-            Some(Takes::Sound { rtp, rtcp, numbers }) => {
-                Some(Copied { pair: pair.clone(), rtp, rtcp, numbers: *numbers })
+    fn send_to(&self, dialog: &Dialog, takes: [Takes; 2], guards: [Option<Arc<Mutex<Guard>>>; 2]) {
+        let mut each = takes.into_iter().zip(guards);
+        let copies = dialog.pairs.each_ref().map(|pair| match each.next() {
+            Some((Takes::Sound { rtp, rtcp, numbers }, guard)) => {
+                Some(Copied { pair: pair.clone(), rtp, rtcp, numbers: *numbers, guard })
             }
             _ => None,
         });
         self.ear.copy(copies);
+    }
+
+    /// Our answer to an offer of the recorder, which may move, or pause.
+    fn answer(&mut self, dialog: &mut Dialog, theirs: &Sdp) -> Sdp {
+        let mut takes = taken(&dialog.sent, theirs);
+        let (mut guards, mut lines) = ([None, None], [None, None]);
+        if let Some(keys) = &mut dialog.keys {
+            for (n, takes) in takes.iter_mut().enumerate() {
+                match theirs.media.get(n).and_then(|m| keys.offered(n, m)) {
+                    Some((line, guard)) => (lines[n], guards[n]) = (Some(line), Some(guard)),
+                    None => *takes = Takes::Nothing,
+                }
+            }
+        }
+        let mut answer = offer::answer(&dialog.sent, theirs, &takes);
+        if dialog.keys.is_some() {
+            answer.media.iter_mut().zip(&lines).for_each(|(m, line)| keys::state(m, line.as_deref()));
+        }
+        let address = crate::call::media_address(&self.shared, &dialog.target);
+        self.origin.stamp(&mut answer, "skybridge", address);
+        self.send_to(dialog, takes, guards);
+        answer
     }
 
     /// Serves the dialog until it ends; says why it did.
@@ -398,13 +443,8 @@ impl Session {
                     response
                 } else {
                     match Sdp::parse(&request.body) {
-                        // It moves, or pauses: its sections stand as ours do.
                         Ok(theirs) => {
-                            let takes = taken(&dialog.sent, &theirs);
-                            let address = crate::call::media_address(&self.shared, &dialog.target);
-                            let mut answer = offer::answer(&dialog.sent, &theirs, &takes);
-                            self.origin.stamp(&mut answer, "skybridge", address);
-                            self.send_to(dialog, takes);
+                            let answer = self.answer(dialog, &theirs);
                             let mut response = request.respond(200);
                             response.set_body("application/sdp", sdp_body(answer.to_string()));
                             response
@@ -427,7 +467,7 @@ impl Session {
             return;
         }
         dialog.untold = false;
-        dialog.sent = self.describe(&dialog.pairs, &dialog.target);
+        dialog.sent = self.describe(&dialog.pairs, &dialog.target, dialog.keys.as_ref());
         let mut request = Request::new(Method::Invite, Uri::default());
         dialog.timer.request(&mut request.headers);
         self.fill(&mut request, &dialog.sent);

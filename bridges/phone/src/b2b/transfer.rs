@@ -15,13 +15,15 @@ use sip::{Call, CallEvent, CallHandle, Method, NameAddr, Request, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::board::{Given, Order};
+use super::board::{Given, Order, Yielded};
 use super::replaces::{DialogName, Replaces};
 use super::ring::{Fork, Ring, Ringing};
 use super::sdp::{self, Described, Local};
+use super::standing::Side;
 use crate::call::media_address;
 use crate::phone::{Place, Shared};
 use crate::route::{self, Destination, Dialler};
+use crate::session_timer::SessionTimer;
 
 /// How long the one who asked may take to hang up once he was told of the success.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -167,6 +169,26 @@ impl Transfer {
         let fork = Fork::start(shared, &ring, &sent.to_string());
         let deadline = Instant::now() + Duration::from_secs(u64::from(shared.config.ring_timeout));
         Ok(Transfer { by, to, local, origin, sent, fork, deadline, rang: false, place })
+    }
+
+    /// The phone that took the call, as its [`Ringing::Answered`] tells; none for what is no answer, or one that we cannot read: that phone
+    /// gets a BYE.
+    pub fn taken(self, answered: Ringing) -> Option<Yielded> {
+        let Ringing::Answered { call, response, mut security, line, address, .. } = answered else { return None };
+        let described = Described::answered(&response.body, &security).ok()?;
+        let Transfer { to, local, mut origin, mut sent, mut place, .. } = self;
+        place.hold(line);
+        let party = to.party();
+        security.dress_sent(&mut sent, &mut origin);
+        let mut side = Side::new(*call, to.dialler(), Local { address, ..local }, described);
+        side.party.clone_from(&party);
+        side.origin = origin;
+        side.sent = Some(sent);
+        let now = std::time::Instant::now();
+        side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
+        side.peer_updates = super::allows_update(&response.headers);
+        side.dialog = DialogName::of_response(&response);
+        Some(Yielded { side, place, party })
     }
 
     /// The next thing that happens; none when nobody answered in time.

@@ -685,7 +685,7 @@ impl Turner {
     }
 
     /// The report to the phone (RFC 3550 6.4). `heard`: what we received of it.
-    pub fn report(&mut self, heard: Option<ReportBlock>, now: Instant) -> Vec<u8> {
+    pub fn report(&mut self, heard: Option<ReportBlock>, now: Instant) -> Vec<Rtcp> {
         let clock = self.clock;
         let o = &mut self.output;
         o.next_report = Some(now + REPORT_EVERY);
@@ -707,7 +707,7 @@ impl Turner {
             }
             _ => Rtcp::ReceiverReport { ssrc: o.ssrc, reports },
         };
-        Rtcp::write_compound(&[first, Rtcp::Sdes { ssrc: o.ssrc, cname: o.cname.clone() }])
+        vec![first, Rtcp::Sdes { ssrc: o.ssrc, cname: o.cname.clone() }]
     }
 }
 

@@ -198,7 +198,7 @@ impl Waiting<'_> {
                 Some(Ringing::Answered { branch, call, response, mut security, .. }) => {
                     let Some(mut called) = calling.take() else { continue };
                     let Some(agent) = called.agent(branch).cloned() else { continue };
-                    security.dress(&mut called.sent);
+                    security.dress_sent(&mut called.sent, &mut called.origin);
                     let Ok(described) = Described::answered(&response.body, &security) else {
                         call.bye();
                         self.waits.unserved();

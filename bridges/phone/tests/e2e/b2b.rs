@@ -533,3 +533,42 @@ async fn a_transfer_goes_on_without_the_one_who_asked() {
     drop(third);
     gw.stop().await;
 }
+
+/// `fork = "by_q"`: the first phone sends early media and lets it ring; when its turn is over the next one is called, and what the caller
+/// hears from then on is that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn early_media_of_a_phone_that_is_passed_over_does_not_stand_in_the_way() {
+    use Step::{Ack, Answer, AnswerSdp, Cancel, Invite, Ok};
+    if crate::sipp::missing() || crate::baresip::missing() {
+        return;
+    }
+    let config = Config { fork: ForkOrder::ByQ, fork_step: 2, ..Config::default() };
+    let gw = Gateway::start(39_500, config).await;
+    let mut records = gw.records();
+    let mut a = Baresip::start(phone("8001", "secret1", gw.port, "PCMA", 440.0, 39_510));
+    let mut b = Baresip::start(Account {
+        extra: ";answermode=auto;regq=0.5",
+        ..phone("8003", "secret3", gw.port, "PCMA", 700.0, 39_540)
+    });
+    gw.wait_online("8001", true).await;
+    gw.wait_online("8003", true).await;
+    let early = [Invite, AnswerSdp("183 Session Progress", "8"), Cancel, Ok, Answer("487 Request Terminated"), Ack];
+    let first = Sipp::phone_of("8003", ";q=1.0", 39_570, gw.port, &early);
+    let began = std::time::Instant::now();
+    a.dial("8003", gw.port);
+    live(&gw, CallState::Talking).await;
+    let took = began.elapsed().as_secs_f32();
+    first.done().await;
+    pause(2.5).await;
+    let (heard_a, heard_b) = (a.sound("dec"), b.sound("dec"));
+    let tone = |heard: &[f32], hz| level(&heard[heard.len() - 8000..], hz);
+    println!("after {took:.2} s: {:.4} and {:.4}", tone(&heard_a, 700.0), tone(&heard_b, 440.0));
+    assert!((1.9..5.0).contains(&took), "{took}");
+    assert!(a.log().contains("183 Session Progress") || a.log().contains("Early"), "{}", a.log());
+    assert!(tone(&heard_a, 700.0) > 0.15 && tone(&heard_b, 440.0) > 0.15);
+    a.command("hangup", "");
+    assert_eq!(record(&mut records).await.code, "ended");
+    a.quit();
+    b.quit();
+    gw.stop().await;
+}

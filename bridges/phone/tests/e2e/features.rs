@@ -359,10 +359,10 @@ async fn early_sound_is_reliable_on_both_legs() {
 /// An operator comes into a call: both hear the tone, then each is moved to the conference by a re-INVITE; nobody hangs up.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_comes_into_a_call() {
-    let gw = Gateway::start(28_100, Config::default()).await;
+    let gw = Gateway::start(28_000, Config::default()).await;
     let mut records = gw.records();
-    let mut a = Raw::start("8001", 28_110, gw.port).await;
-    let mut b = Raw::start("8003", 28_112, gw.port).await;
+    let mut a = Raw::start("8001", 28_010, gw.port).await;
+    let mut b = Raw::start("8003", 28_012, gw.port).await;
     for (phone, password) in [(&a, "secret1"), (&b, "secret3")] {
         assert_eq!(phone.register(password, 300).await.code, 200);
     }

@@ -1,5 +1,6 @@
 //! Scanners, guessers and thieves: SIPp plays them, from addresses of their own.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bridge_core::AlarmReport;
@@ -24,30 +25,8 @@ Content-Length: 0
 ]]></send>ANSWER</scenario>"#;
 
 /// A wrong password, `USER` as the number of the call.
-const GUESS: &str = r#"<scenario name="guess"><send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:USER@[remote_ip]>;tag=[call_number]
-To: <sip:USER@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 1 REGISTER
-Contact: <sip:USER@[local_ip]:[local_port]>
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send><recv response="401" auth="true"/><send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:USER@[remote_ip]>;tag=[call_number]
-To: <sip:USER@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 2 REGISTER
-Contact: <sip:USER@[local_ip]:[local_port]>
-[authentication username=USER password=guess]
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send><recv response="403"/></scenario>"#;
+static GUESS: LazyLock<String> =
+    LazyLock::new(|| sipp::REGISTER.replace("PASSWORD", "guess").replace("response=\"200\"", "response=\"403\""));
 
 fn options(agent: &str, answered: bool) -> String {
     let answer = if answered { "<recv response=\"200\"/>" } else { "<recv response=\"200\" timeout=\"700\"/>" };

@@ -13,6 +13,7 @@ mod features;
 mod gateway;
 mod guard;
 mod hostile;
+mod numbering;
 mod pjsip;
 mod ports;
 mod raw;

@@ -79,6 +79,55 @@ async fn a_member_takes_a_call_into_the_conference() {
     hand_over(31_600, "1 0", "1").await;
 }
 
+/// The member names a phone that is not there, then one that declines: it is told, and keeps its seat. Then one that answers: that phone
+/// has the seat, and the member hangs up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_hands_its_seat_on_blindly() {
+    let gw = Gateway::start(39_400, Config::default()).await;
+    let mut records = gw.records();
+    let mut a = Pjsip::start("8001", &gw, 39_410, "PCMA/8000", 440.0).await;
+    let mut b = Pjsip::start("8005", &gw, 39_420, "PCMU/8000", 1300.0).await;
+    let browser = gw.rooms.browser("700", 1000.0);
+    a.order("dial 700");
+    a.said("up 0").await;
+    gw.rooms.wait("Connected", 5).await;
+    for (uri, code) in [("sip:9998@127.0.0.1:39400", "404"), ("sip:8002@127.0.0.1:39400", "480")] {
+        a.order(&format!("xfer 0 {uri}"));
+        a.said(&format!("transfer 0 {code}")).await;
+    }
+    a.order("xfer 0 sip:8005@127.0.0.1:39400");
+    b.said("incoming 0").await;
+    b.order("ring 0 180");
+    a.said("transfer 0 180").await;
+    b.order("ring 0 603");
+    a.said("transfer 0 603 True").await;
+    a.hears(1000.0, &[440.0]).await;
+    room_hears(&gw, 440.0, 1300.0).await;
+    let told = gw.rooms.reports().len();
+    a.order("xfer 0 sip:8005@127.0.0.1:39400");
+    b.said("incoming 1").await;
+    b.order("answer 1");
+    a.said("transfer 0 200 True").await;
+    gw.rooms.wait_after(told, "Connected", 5).await;
+    a.said("ended 0").await;
+    b.hears(1000.0, &[440.0, 1300.0]).await;
+    room_hears(&gw, 1300.0, 440.0).await;
+    let reports: Vec<_> = gw.rooms.reports().into_iter().filter(|(_, r)| !r.starts_with("Quality")).collect();
+    assert!(reports.iter().all(|(member, r)| *member == reports[0].0 && !r.starts_with("Left")), "{reports:?}");
+    assert!(reports.iter().any(|(_, r)| r.starts_with("Person") && r.contains("8005")), "{reports:?}");
+    assert_eq!(record(&mut records).await.code, "transferred");
+    b.order("hangup 1");
+    let last = record(&mut records).await;
+    assert_eq!((last.code.as_str(), last.by), ("ended", CallEndedBy::Caller));
+    assert_eq!((last.call.caller.number.as_str(), last.call.callee.number.as_str()), ("8005", "700"));
+    gw.rooms.wait_after(told, "the phone hung up", 5).await;
+    browser.abort();
+    drop((a, b));
+    let ports = gw.ctx.ports.clone();
+    gw.stop().await;
+    assert_eq!(ports.stats().used, 0, "a port was kept");
+}
+
 /// INVITE with Replaces: the account's second phone goes on in the conference, its own PIN is not asked for again; strangers, and
 /// dialogs that are not there, are refused and the member stays.
 #[tokio::test(flavor = "multi_thread")]

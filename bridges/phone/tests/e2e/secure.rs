@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bridge_core::CallState;
+use bridge_core::{CallState, Command};
 use skybridge_bridge_phone::{Config, Srtp};
 
 use crate::baresip::{Account, Baresip, TLS};
@@ -125,6 +125,67 @@ async fn over_tls_keys_are_offered_and_after_a_refusal_the_next_way() {
         b.quit();
         gw.stop().await;
     }
+}
+
+/// Registered over TLS and knowing DTLS alone: our keys in the description are answered without keys (baresip 1.0), so it is asked again in
+/// the same dialog, and offered DTLS at once from then on; the same when a conference calls it, and for one that has called first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_of_dtls_alone_is_called_over_tls() {
+    if crate::baresip::missing() {
+        return;
+    }
+    let gw = Gateway::start_tls(39_100, Config::default()).await;
+    let dtls = format!(";answermode=auto{TLS};mediaenc=dtls_srtp");
+    let asked = |phone: &Baresip| phone.log().matches("got re-INVITE").count();
+    let mut a = Baresip::start(phone("8001", "secret1", gw.port, 440.0, 39_110, ""));
+    let mut b = Baresip::start(phone("8002", "secret2", gw.port, 700.0, 39_140, &dtls));
+    gw.wait_online("8001", true).await;
+    gw.wait_online("8002", true).await;
+    for (round, again) in [("first", 1), ("second", 1)] {
+        a.dial("8002", gw.port);
+        talking(&gw).await;
+        pause(4.0).await;
+        println!("{round} call: asked again {} times", asked(&b));
+        hears(&a, "A", 440.0, 700.0);
+        hears(&b, "B", 700.0, 440.0);
+        assert_eq!(asked(&b), again, "{}", b.log());
+        assert!(b.log().contains("DTLS-SRTP complete"), "{}", b.log());
+        a.command("hangup", "");
+        pause(1.5).await;
+        assert!(gw.bridge.calls().unwrap().live().is_empty());
+    }
+    b.quit();
+    // Called by a conference.
+    let browser = gw.rooms.browser("700", 900.0);
+    let mut c = Baresip::start(phone("8004", "secret4", gw.port, 1300.0, 39_170, &dtls));
+    gw.wait_online("8004", true).await;
+    gw.bridge.command(Command::Dial { to: "8004".into(), seat: gw.rooms.seat("700") }).await.unwrap();
+    gw.rooms.wait("Connected", 5).await;
+    pause(3.5).await;
+    hears(&c, "C", 1300.0, 900.0);
+    let heard = gw.rooms.heard_by_browser("700", 1.0).await;
+    assert!(crate::signal::level_at(&heard, 1300.0, 48_000.0) > 0.1, "the conference does not hear it");
+    assert_eq!(asked(&c), 1, "{}", c.log());
+    c.quit();
+    // Who has called by DTLS is called by it.
+    let mut d = Baresip::start(phone("8005", "secret5", gw.port, 1500.0, 39_200, &dtls));
+    gw.wait_online("8005", true).await;
+    let told = gw.rooms.reports().len();
+    d.command("dial", &format!("sip:700@127.0.0.1:{}{TLS}", gw.port + 1));
+    gw.rooms.wait_after(told, "Connected", 8).await;
+    d.command("hangup", "");
+    pause(1.5).await;
+    a.dial("8005", gw.port);
+    talking(&gw).await;
+    pause(3.0).await;
+    hears(&a, "A", 440.0, 1500.0);
+    assert_eq!(asked(&d), 0, "{}", d.log());
+    a.command("hangup", "");
+    pause(0.5).await;
+    browser.abort();
+    a.quit();
+    d.quit();
+    gw.stop().await;
 }
 
 /// baresip that takes nothing but SRTP calls a conference: what it says is heard there, and it hears the others.

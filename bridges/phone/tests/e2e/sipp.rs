@@ -217,6 +217,11 @@ impl Sipp {
         Sipp { child, dir }
     }
 
+    /// What it has sent and received so far.
+    pub fn messages(&self) -> String {
+        logs(&self.dir)
+    }
+
     /// As `kill -9`.
     pub fn kill(mut self) {
         let _ = self.child.kill();

@@ -108,10 +108,14 @@ struct Ffmpeg {
 
 impl Ffmpeg {
     fn start(port: u16) -> Ffmpeg {
+        Ffmpeg::described(port, &takes(port))
+    }
+
+    fn described(port: u16, sdp: &str) -> Ffmpeg {
         let dir = std::env::temp_dir().join(format!("skybridge-srs-{}-{port}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("srs.sdp"), takes(port)).unwrap();
+        std::fs::write(dir.join("srs.sdp"), sdp).unwrap();
         let child = Command::new("ffmpeg")
             .args(["-y", "-loglevel", "error", "-protocol_whitelist", "file,udp,rtp", "-analyzeduration", "0"])
             .args(["-probesize", "32", "-i", "srs.sdp", "-map", "0:0", "-t", "4", "1.wav"])
@@ -144,6 +148,7 @@ impl Ffmpeg {
 struct Heard {
     samples: Arc<Mutex<Vec<f32>>>,
     reports: Arc<Mutex<usize>>,
+    tasks: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
 }
 
 impl Heard {
@@ -152,7 +157,7 @@ impl Heard {
         let sound = UdpSocket::bind(("127.0.0.1", port)).await.unwrap();
         let control = UdpSocket::bind(("127.0.0.1", port + 1)).await.unwrap();
         let (samples, reports) = (heard.samples.clone(), heard.reports.clone());
-        tokio::spawn(async move {
+        let hears = tokio::spawn(async move {
             let mut buffer = [0; 2000];
             while let Ok((n, _)) = sound.recv_from(&mut buffer).await {
                 let packet = RtpPacket::parse(&buffer[..n]).unwrap();
@@ -162,14 +167,20 @@ impl Heard {
                 samples.lock().unwrap().extend(pcm.iter().map(|s| f32::from(*s) / 32_768.0));
             }
         });
-        tokio::spawn(async move {
+        let reads = tokio::spawn(async move {
             let mut buffer = [0; 2000];
             while let Ok((n, _)) = control.recv_from(&mut buffer).await {
                 assert!(is_rtcp(&buffer[..n]));
                 *reports.lock().unwrap() += 1;
             }
         });
+        heard.tasks.lock().unwrap().extend([hears.abort_handle(), reads.abort_handle()]);
         heard
+    }
+
+    /// Leaves its ports to others.
+    fn end(&self) {
+        self.tasks.lock().unwrap().iter().for_each(tokio::task::AbortHandle::abort);
     }
 
     fn take(&self) -> Vec<f32> {
@@ -237,6 +248,60 @@ async fn a_recorder_hears_both_phones_apart() {
         b.quit();
         nothing_is_kept(gw).await;
     }
+}
+
+/// These sections under these keys.
+fn under(sdp: &str, keys: [&str; 2]) -> String {
+    let sdp = sdp.replace("RTP/AVP", "RTP/SAVP");
+    let line = |n: usize| format!("a=label:{n}\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{}\n", keys[n - 1]);
+    sdp.replace("a=label:1\n", &line(1)).replace("a=label:2\n", &line(2))
+}
+
+/// `phone.siprec.srtp`: two phones, one of them protected in its turn, go to the recorder under keys of the dialog's own; ffmpeg opens them
+/// with what stood in our offer. A recorder that answers without keys gets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_gets_srtp_where_it_is_wanted() {
+    if crate::baresip::missing() || sipp::missing() {
+        return;
+    }
+    let (gateway, port, media) = (39_300, 39_302, 39_380);
+    let mut config = siprec(port, "", 1);
+    config.siprec.srtp = true;
+    // First one that does not know it.
+    let plain = recorder(media).replace("RTP/AVP\"", "RTP/SAVP\"");
+    let srs = Sipp::server(port, gateway, &plain, "u1").await;
+    let gw = Gateway::start(gateway, config).await;
+    let unheard = Heard::at(media).await;
+    let a = phone("8001", "secret1", gateway, 440.0, gateway + 10, ";answermode=auto;mediaenc=srtp-mand");
+    let mut a = Baresip::start(a);
+    let mut b = Baresip::start(phone("8002", "secret2", gateway, 700.0, gateway + 40, ";answermode=auto"));
+    gw.wait_online("8001", true).await;
+    gw.wait_online("8002", true).await;
+    a.dial("8002", gateway);
+    live(&gw, CallState::Talking).await;
+    counted(&gw, "refused").await;
+    srs.done().await;
+    assert!(unheard.take().is_empty(), "sound went out without keys");
+    unheard.end();
+    let theirs = ["WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz", "c1NfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"];
+    let srs = Sipp::server(port, gateway, &under(&plain.replace("RTP/AVP 8", "RTP/SAVP 8"), theirs), "u1").await;
+    counted(&gw, "recorded").await;
+    let said = srs.messages();
+    let ours: Vec<&str> = said
+        .lines()
+        .filter_map(|l| l.strip_prefix("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"))
+        .map(str::trim)
+        .collect();
+    assert!(ours.len() >= 2 && ours[0] != ours[1] && !theirs.contains(&ours[0]), "{said}");
+    let ears = Ffmpeg::described(media, &under(&takes(media), [ours[0], ours[1]]));
+    let [one, two] = ears.heard().await;
+    apart("label 1 (8001)", &one, 440.0, 700.0);
+    apart("label 2 (8002)", &two, 700.0, 440.0);
+    a.command("hangup", "");
+    srs.done().await;
+    a.quit();
+    b.quit();
+    nothing_is_kept(gw).await;
 }
 
 /// The recorder refuses, then takes the call, then dies: each is told once, and the phones hear each other all the time.

@@ -210,10 +210,14 @@ async fn a_turned_stream_is_whole_and_ends_when_both_know_a_codec() {
     });
     assert_eq!(formats(&agreed.unwrap().body)[0], "111");
     pause(0.1).await;
-    b.hear(Duration::from_millis(50)).await;
+    let before = b.hear(Duration::from_millis(50)).await.pop().unwrap();
     a.packet(to_a, 111, true, 7, &[0x78, 1, 2, 3, 4, 5, 6, 7]).await;
     let heard = b.hear(Duration::from_millis(100)).await;
-    assert_eq!((heard[0].1, heard[0].2, heard[0].3.as_slice()), (7, 111, [0x78, 1, 2, 3, 4, 5, 6, 7].as_slice()));
+    assert_eq!((heard[0].2, heard[0].3.as_slice()), (111, [0x78, 1, 2, 3, 4, 5, 6, 7].as_slice()));
+    let step = heard[0].1.wrapping_sub(before.1) / 48;
+    println!("what passes comes {step} ms after what was turned");
+    assert_eq!(heard[0].0, before.0.wrapping_add(1), "the same row goes on");
+    assert!((20..2000).contains(&step), "the same clock goes on: {step}");
     gw.stop().await;
 }
 

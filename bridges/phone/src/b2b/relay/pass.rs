@@ -64,14 +64,20 @@ pub(super) fn pass(
         from.payload_type = Some(number);
     }
     from.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, clock, voice, now);
-    let Some(end) = to.end.filter(|e| e.hears) else { return true };
-    let Some(target) = to.rtp_to() else { return true };
+    let (Some(end), Some(target)) = (to.end.filter(|e| e.hears), to.rtp_to()) else {
+        to.stream.pause();
+        return true;
+    };
+    // What we say takes the place of the other phone's sound; keys reach it all the same.
+    if voice && to.voice.is_some() {
+        return true;
+    }
     if from.turner.is_some() {
         turned(from, to, &packet, data, target, now, sender);
     } else if is(end.numbers) {
-        to.emit(sender, target, data, |_| {});
+        to.emit(sender, target, data, now, |_| {});
     } else if law && end.numbers >> (8 - number) & 1 == 1 {
-        to.emit(sender, target, data, |out| {
+        to.emit(sender, target, data, now, |out| {
             turn(out, &packet, table_of(number));
             set_number(out, 8 - number);
         });
@@ -79,7 +85,7 @@ pub(super) fn pass(
         return true;
     }
     if let Some(copy) = &from.copy {
-        copy.push(&packet, data, copies);
+        copy.push(&packet, data, clock, copies);
     }
     true
 }
@@ -100,12 +106,12 @@ fn turned(
         Said::Made => {
             let decoded = u64::from(turner.active());
             for made in turner.made() {
-                to.emit(sender, target, &made, |_| {});
+                to.emit(sender, target, &made, now, |_| {});
                 from.turned += decoded;
             }
         }
         Said::Pass { number, sequence, law } => {
-            to.emit(sender, target, data, |out| {
+            to.emit(sender, target, data, now, |out| {
                 if let Some(law) = law {
                     turn(out, packet, law);
                 }
@@ -117,49 +123,36 @@ fn turned(
         }
     }
     if turner.report_due(now) {
-        let report = turner.report(to.reception.block(now), now);
-        send_report(to, report);
+        let mut report = turner.report(to.reception.block(now), now);
+        to.stream.outward(&mut report);
+        to.send_report(&report);
     }
     // Who only sends is told what comes of it, too.
     if let Some(back) = &mut to.turner
         && back.report_due(now)
     {
-        let report = back.report(from.reception.block(now), now);
-        send_report(from, report);
-    }
-}
-
-/// Sends a report of our own to a phone.
-fn send_report(leg: &mut Leg, mut report: Vec<u8>) {
-    let (Some(target), Some(end)) = (leg.rtcp_to(), leg.end) else { return };
-    if leg.channel.protect(&mut report, 0).is_ok() {
-        let socket = if end.mux { &leg.pair.rtp } else { &leg.pair.rtcp };
-        let _ = socket.send_to(&report, target);
+        let mut report = back.report(from.reception.block(now), now);
+        from.stream.outward(&mut report);
+        from.send_report(&report);
     }
 }
 
 /// What goes on of a report where our sound stands in for a phone's: what the phone says of its own stream if that passes as it is, with
 /// what we received of the other one. None: nothing goes on, we report ourselves.
-fn own_report(from: &mut Leg, to: &mut Leg, data: &[u8], now: Instant) -> Option<Vec<u8>> {
-    let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
-    for packet in &packets {
-        if let Rtcp::SenderReport { ntp, .. } = packet {
-            from.reception.sender_report(*ntp, now);
-        }
-    }
+fn own_report(from: &Leg, to: &mut Leg, mut packets: Vec<Rtcp>, now: Instant) -> Option<Vec<Rtcp>> {
     if from.turner.as_ref().is_some_and(|t| t.active()) {
         return None;
     }
-    packets.retain(|p| !matches!(p, Rtcp::Other { .. }));
     for packet in &mut packets {
         if let Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } = packet {
             *reports = to.reception.block(now).into_iter().collect();
         }
     }
-    Some(Rtcp::write_compound(&packets)).filter(|out| !out.is_empty())
+    Some(packets)
 }
 
-/// One RTCP packet of a phone: passed on as it is, since SSRCs, sequence numbers and counts are the same on both legs.
+/// One RTCP packet of a phone: passed on as it is while SSRCs, sequence numbers and counts are the same on both legs, else in the words of
+/// the other leg.
 pub(super) fn pass_control(
     from: &mut Leg,
     to: &mut Leg,
@@ -176,15 +169,32 @@ pub(super) fn pass_control(
     from.heard = now;
     if let Some(copy) = &from.copy {
         // A recorder needs the senders' clocks to lay both sides over each other.
-        copies.push_packet(copy.rtcp, data);
+        copy.push_report(data, copies);
     }
     let Some(target) = to.rtcp_to() else { return false };
-    if [&from.turner, &to.turner].into_iter().flatten().any(|t| t.active()) {
-        if let Some(own) = own_report(from, to, data, now) {
-            to.emit(sender, target, &own, |_| {});
+    let mut packets = Rtcp::parse_compound(data).unwrap_or_default();
+    from.stream.note(&packets);
+    for packet in &packets {
+        if let Rtcp::SenderReport { ntp, .. } = packet {
+            from.reception.sender_report(*ntp, now);
         }
+    }
+    let turned = [&from.turner, &to.turner].into_iter().flatten().any(|t| t.active());
+    let as_it_is = from.stream.is_as_it_came() && to.stream.is_as_it_came();
+    if as_it_is && !turned {
+        to.emit(sender, target, data, now, |_| {});
         return true;
     }
-    to.emit(sender, target, data, |_| {});
+    if turned {
+        let Some(own) = own_report(from, to, packets, now) else { return true };
+        packets = own;
+    } else {
+        from.stream.inward(&mut packets, to.ssrc);
+    }
+    to.stream.outward(&mut packets);
+    let report = Rtcp::write_compound(&packets);
+    if !report.is_empty() {
+        to.emit(sender, target, &report, now, |_| {});
+    }
     true
 }

@@ -1,9 +1,12 @@
 //! The relay on real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use std::net::SocketAddr;
+
 use media_core::rtp::RtpHeader;
 use media_net::PortPool;
 use tokio::net::UdpSocket;
 
+use super::super::sdp::Described;
 use super::*;
 
 fn turning() -> Turning {
@@ -97,7 +100,7 @@ async fn a_recorder_gets_what_is_heard_and_in_what_it_knows() {
     let pair = Arc::new(pool.udp().unwrap());
     let (rtp, rtcp) = (recorder.local_addr().unwrap(), reports.local_addr().unwrap());
     let ear = relay.ear();
-    ear.copy([Some(Copied { pair: pair.clone(), rtp, rtcp, numbers }), None]);
+    ear.copy([Some(Copied { pair: pair.clone(), rtp, rtcp, numbers, guard: None }), None]);
     drop(pair);
     settle().await;
     // A-law is turned for it alone; what it did not take, a stranger's packets and the other phone's do not go there.

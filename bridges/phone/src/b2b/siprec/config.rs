@@ -14,6 +14,8 @@ pub struct SiprecConfig {
     pub recorder: String,
     /// Accounts and outside numbers whose calls are copied, as caller or called; `80*`: all that begin so.
     pub accounts: Vec<String>,
+    /// The copies go there as SRTP, with keys in our description (RFC 4568); to `sips:` always. Without TLS the keys can be read on the way.
+    pub srtp: bool,
     /// Seconds until a recorder that did not take a call, or lost it, is tried again.
     pub retry: u32,
     /// Seconds between two questions to the recorder in each call, whether it is still there; 0: none.
@@ -22,7 +24,7 @@ pub struct SiprecConfig {
 
 impl Default for SiprecConfig {
     fn default() -> Self {
-        SiprecConfig { recorder: String::new(), accounts: vec!["*".to_owned()], retry: 10, check: 30 }
+        SiprecConfig { recorder: String::new(), accounts: vec!["*".to_owned()], srtp: false, retry: 10, check: 30 }
     }
 }
 
@@ -59,6 +61,11 @@ impl SiprecConfig {
         want((1..=3600).contains(&self.retry), "siprec.retry", "must be from 1 to 3600");
         want(self.check <= 3600, "siprec.check", "must be 0 (never) or up to 3600");
         out
+    }
+
+    /// Whether what goes to this recorder is protected.
+    pub(super) fn protects(&self, recorder: &Uri) -> bool {
+        self.srtp || recorder.scheme.eq_ignore_ascii_case("sips")
     }
 
     /// Whether calls are copied at all.
@@ -100,6 +107,9 @@ mod tests {
         for bad in ["10.0.0.9", "tel:+8610", "sip:r@10.0.0.9;transport=ws", "sip:"] {
             assert_eq!(config(bad, &[]).problems().len(), 1, "{bad}");
         }
+        let protects = |config: SiprecConfig| config.protects(&config.recorder.parse().unwrap());
+        assert!(protects(config("sips:r@10.0.0.9", &[])) && !protects(config("sip:r@10.0.0.9;transport=tls", &[])));
+        assert!(protects(SiprecConfig { srtp: true, ..config("sip:r@10.0.0.9", &[]) }));
         let keys = SiprecConfig { retry: 0, check: 9000, ..SiprecConfig::default() }.problems();
         assert_eq!(keys.iter().map(|p| p.0).collect::<Vec<_>>(), ["siprec.retry", "siprec.check"]);
     }

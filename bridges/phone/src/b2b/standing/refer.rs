@@ -1,20 +1,15 @@
 //! One of the two asks that the other one talks with somebody else (RFC 3515, 5589), and how that goes.
 
-use std::time::Instant;
-
 use bridge_core::CallParty;
 use sip::{Request, Response, TxId};
 
-use super::super::board::Given;
+use super::super::board::{Given, Yielded};
 use super::super::relay::End as MediaEnd;
-use super::super::replaces::DialogName;
 use super::super::ring::Ringing;
-use super::super::sdp::{Described, Local};
 use super::super::transfer::{self, Going, Gone, Transfer};
 use super::super::{Over, hung_up};
 use super::{Side, Standing};
 use crate::phone::Place;
-use crate::session_timer::SessionTimer;
 
 impl Standing<'_> {
     /// Transfer: the other phone is to talk with somebody else.
@@ -79,26 +74,12 @@ impl Standing<'_> {
             }
             Some(Ringing::Failed(refused)) => return self.not_transferred(by, transfer::line(refused.fault.code)),
             None => return self.not_transferred(by, "480 Temporarily Unavailable"),
-            Some(Ringing::Answered { call, response, mut security, line, address, .. }) => {
-                let Ok(described) = Described::answered(&response.body, &security) else {
+            Some(answered @ Ringing::Answered { .. }) => {
+                let Some(Yielded { side, place, party }) = transfer.taken(answered) else {
                     return self.not_transferred(by, "488 Not Acceptable Here");
                 };
-                let Transfer { to, local, origin, sent, mut place, .. } = *transfer;
-                place.hold(line);
-                let local = Local { address, ..local };
-                let callee = to.party();
-                let mut side = Side::new(*call, to.dialler(), local, described.clone());
-                side.party.clone_from(&callee);
-                side.origin = origin;
-                let mut sent = sent;
-                security.dress(&mut sent);
-                side.sent = Some(sent);
-                let now = Instant::now();
-                side.timer = SessionTimer::of_response(&response.headers, now).or(Some(SessionTimer::own(now)));
-                side.peer_updates = super::super::allows_update(&response.headers);
-                side.dialog = DialogName::of_response(&response);
-                self.relay.describe(by, MediaEnd::of(&described));
-                let old = self.seat(by, side, place, callee)?;
+                self.relay.describe(by, MediaEnd::of(&side.described));
+                let old = self.seat(by, side, place, party)?;
                 if !old.gone {
                     tokio::spawn(transfer::leave(old.call));
                 }
