@@ -13,7 +13,7 @@ pub struct Limits {
     pub max_server_transactions: usize,
     /// Live client transactions; more gives [`crate::SipError::Overloaded`]. Default 50,000.
     pub max_client_transactions: usize,
-    /// Live calls; more gives 503 or [`crate::SipError::Overloaded`]. Default 10,000.
+    /// Calls that stand or are set up; ended ones are known for 64 s beside them, up to three times as many. More gives 503 or [`crate::SipError::Overloaded`]. Default 10,000.
     pub max_calls: usize,
     /// Server transactions of one source IP; more gives 503. Default 20,000.
     pub transactions_per_source: usize,

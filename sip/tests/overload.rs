@@ -299,3 +299,27 @@ fn one_proxy_may_bring_many_requests_a_second_for_ever() {
         while w.ep[1].poll_transmit().is_some() {}
     }
 }
+
+#[test]
+fn short_calls_come_for_ever_though_ended_ones_are_remembered() {
+    let limits = Limits {
+        max_calls: 20,
+        max_client_transactions: 120,
+        max_server_transactions: 120,
+        transactions_per_source: 120,
+        ..Limits::default()
+    };
+    let mut w = limited(limits);
+    for n in 0..600 {
+        let (a, _) = w.connected();
+        let now = w.now;
+        w.ep[0].bye(now, a);
+        w.run(Duration::from_millis(100));
+        w.events = [Vec::new(), Vec::new()];
+        let (_, _, calls) = w.ep[1].load();
+        assert!(calls <= 61, "call {n}: {calls} are known");
+    }
+    assert_eq!(w.ep.each_ref().map(|ep| ep.stats().refused_overload.get()), [0, 0]);
+    w.run_s(200);
+    w.assert_empty();
+}

@@ -111,6 +111,9 @@ pub(super) struct Call {
 /// Forks and early dialogs of one INVITE that are followed.
 pub(super) const MAX_FORKS: usize = 8;
 
+/// Ended calls that are still known, for each that may stand.
+const ENDED_PER_LIVE: usize = 3;
+
 impl Call {
     pub fn new(flow: &Flow, invite: Request, caller: bool, local_tag: String, contact: String) -> Call {
         Call {
@@ -161,6 +164,8 @@ impl Endpoint {
             return;
         }
         call.phase = Phase::Ending;
+        self.ending += 1;
+        self.ended.push_back(id);
         let wait = call.flow.profile.t1x64() * 2;
         for t in [Timer::CallRing(id), Timer::CallProvisional(id)] {
             self.timers.cancel(t);
@@ -175,11 +180,27 @@ impl Endpoint {
             self.emit(Event::Response { id: r, result: Err(SipError::UnknownCall) });
         }
         self.emit(Event::Call { call: id, event: CallEvent::Ended(why) });
+        // They are known for 64 s, for what is repeated; when very many calls end, the oldest make room.
+        while self.ending > self.config.limits.max_calls.saturating_mul(ENDED_PER_LIVE) {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            self.call_drop(oldest);
+        }
+    }
+
+    /// Calls that have not ended.
+    pub(super) fn calls_live(&self) -> usize {
+        self.calls.len().saturating_sub(self.ending)
     }
 
     /// Takes a call out of all tables.
     pub(super) fn call_drop(&mut self, id: CallId) {
         let Some(call) = self.calls.remove(&id) else { return };
+        if call.phase == Phase::Ending {
+            self.ending -= 1;
+        }
+        while self.ended.front().is_some_and(|first| !self.calls.contains_key(first)) {
+            self.ended.pop_front();
+        }
         for d in call.dialog.iter().chain(&call.early) {
             if self.dialogs.get(&d.key) == Some(&id) {
                 self.dialogs.remove(&d.key);

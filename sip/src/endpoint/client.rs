@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::server::{KEEP_ANSWERED, ROOM};
 use super::{CallId, Endpoint, Event, LargeId, ReqId, Timer};
 use crate::{
     auth::DigestClient,
@@ -84,6 +85,9 @@ impl Endpoint {
         owner: Owner,
         creds: Option<DigestClient>,
     ) -> Result<u64, SipError> {
+        if self.clients.len() >= self.config.limits.max_client_transactions / 5 * 4 {
+            self.clients_make_room(now);
+        }
         if self.clients.len() >= self.config.limits.max_client_transactions && owner != Owner::Nobody {
             return Err(SipError::Overloaded("client transactions"));
         }
@@ -214,8 +218,23 @@ impl Endpoint {
         self.transmit(&flow, bytes);
     }
 
+    /// Forgets INVITEs that were answered longest ago: what is repeated comes within the first seconds.
+    fn clients_make_room(&mut self, now: Instant) {
+        for _ in 0..ROOM {
+            match self.settled.front().copied() {
+                Some((id, answered)) if now.saturating_duration_since(answered) >= KEEP_ANSWERED => {
+                    self.client_drop(id)
+                }
+                _ => return,
+            }
+        }
+    }
+
     pub(super) fn client_drop(&mut self, id: u64) {
         if let Some(tx) = self.clients.remove(&id) {
+            while self.settled.front().is_some_and(|(first, _)| !self.clients.contains_key(first)) {
+                self.settled.pop_front();
+            }
             self.client_keys.remove(&tx.key);
             for t in [Timer::ClientRepeat(id), Timer::ClientGiveUp(id), Timer::ClientKill(id)] {
                 self.timers.cancel(t);
@@ -317,6 +336,7 @@ impl Endpoint {
                 self.timers.cancel(Timer::ClientRepeat(id));
                 self.timers.cancel(Timer::ClientGiveUp(id));
                 self.timers.set(Timer::ClientKill(id), now + t.t1x64());
+                self.settled.push_back((id, now));
                 self.client_ended(now, owner, &method, Ok(resp));
             }
             (State::Accepted, 200..=299) => match owner {

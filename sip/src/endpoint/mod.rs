@@ -155,6 +155,12 @@ pub struct Endpoint {
     merged: HashMap<server::MergeKey, TxId>,
     /// Answered requests over UDP, in the order of their answers.
     answered: VecDeque<(TxId, Instant)>,
+    /// Client transactions of INVITEs that were answered, in that order.
+    settled: VecDeque<(u64, Instant)>,
+    /// Calls that ended and are still known, in the order of their ends.
+    ended: VecDeque<CallId>,
+    /// How many of `calls` have ended.
+    ending: usize,
     load: server::Load,
     sources: source::Sources,
     calls: HashMap<CallId, Box<call::Call>>,
@@ -185,6 +191,9 @@ impl Endpoint {
             server_keys: HashMap::new(),
             merged: HashMap::new(),
             answered: VecDeque::new(),
+            settled: VecDeque::new(),
+            ended: VecDeque::new(),
+            ending: 0,
             load: server::Load::default(),
             calls: HashMap::new(),
             dialogs: HashMap::new(),

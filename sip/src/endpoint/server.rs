@@ -29,8 +29,8 @@ pub(super) struct ServerKey {
 
 /// Transactions forgotten at once when the table is full, and how long each is kept in any case: an answer that was lost is asked
 /// for again after 0.5 s and 1.5 s.
-const ROOM: usize = 64;
-const KEEP_ANSWERED: Duration = Duration::from_secs(4);
+pub(super) const ROOM: usize = 64;
+pub(super) const KEEP_ANSWERED: Duration = Duration::from_secs(4);
 
 /// From this share of a table on, new requests from outside of calls get 503, until it has drained below the lower one:
 /// without the gap it would answer yes and no in turn, and each yes would be repeated by those who heard no.
@@ -370,7 +370,7 @@ impl Endpoint {
             self.make_room(now);
         }
         let full = self.load.transactions.full(self.servers.len(), most);
-        let no_calls = self.load.calls.full(self.calls.len(), self.config.limits.max_calls);
+        let no_calls = self.load.calls.full(self.calls_live(), self.config.limits.max_calls);
         if full
             || self.load.pressed
             || (req.method == Method::Invite && no_calls)

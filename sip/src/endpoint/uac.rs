@@ -35,7 +35,7 @@ impl Endpoint {
         if req.body.is_empty() && reliable::offered(&req) {
             return Err(SipError::Invalid("100rel needs an INVITE with an offer"));
         }
-        if self.calls.len() >= self.config.limits.max_calls {
+        if self.calls_live() >= self.config.limits.max_calls {
             return Err(SipError::Overloaded("calls"));
         }
         self.fill(flow, &mut req)?;
