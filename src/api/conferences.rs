@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bridge_core::{ChannelId, Command, MemberId};
+use bridge_core::{ChannelId, Command, Key, MemberId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Admin, Operator, Viewer};
 use super::{ApiError, Shared};
-use crate::conference::{ConferenceView, MemberChange, MemberView, MutedBy};
+use crate::conference::{ConferenceView, MemberChange, MemberView, MutedBy, Press};
 use crate::events::Severity;
 use crate::store::Role;
 
@@ -63,9 +63,11 @@ pub struct ConferenceChange {
     /// Empty takes the PIN away.
     pin: Option<String>,
     locked: Option<bool>,
+    /// One talks at a time: who presses asks for the floor.
+    half_duplex: Option<bool>,
 }
 
-/// Change name, PIN or lock.
+/// Change name, PIN, lock, or whether one talks at a time.
 #[utoipa::path(patch, path = "/conferences/{id}", params(("id" = String, Path)), request_body = ConferenceChange,
     responses((status = 200, body = ConferenceView), (status = 400), (status = 404)))]
 pub async fn change(
@@ -74,8 +76,14 @@ pub async fn change(
     Path(id): Path<String>,
     Json(body): Json<ConferenceChange>,
 ) -> Result<Json<ConferenceView>, ApiError> {
-    let view = app.conferences.change(&id, body.name.as_deref(), body.pin.as_deref(), body.locked).await?;
-    let what = [("name", body.name.is_some()), ("pin", body.pin.is_some()), ("locked", body.locked.is_some())];
+    let view =
+        app.conferences.change(&id, body.name.as_deref(), body.pin.as_deref(), body.locked, body.half_duplex).await?;
+    let what = [
+        ("name", body.name.is_some()),
+        ("pin", body.pin.is_some()),
+        ("locked", body.locked.is_some()),
+        ("half_duplex", body.half_duplex.is_some()),
+    ];
     let what: Vec<&str> = what.iter().filter(|(_, set)| *set).map(|(n, _)| *n).collect();
     who.note(&app, "change_conference", &id, &what.join(" "));
     Ok(Json(view))
@@ -211,5 +219,53 @@ pub async fn remove_member(
         app.endpoint.close(leg);
     }
     who.note(&app, "remove_member", &id, &member);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FloorOrder {
+    #[serde(rename = "do")]
+    what: Press,
+    #[serde(default)]
+    emergency: bool,
+}
+
+/// Press the talk key of a browser's own member, or let it go. What comes of it is told by the events `floor` and `floor_notice`.
+#[utoipa::path(post, path = "/conferences/{id}/members/{member}/floor", params(("id" = String, Path), ("member" = String, Path)),
+    request_body = FloorOrder, responses((status = 204), (status = 403), (status = 404), (status = 409)))]
+pub async fn press(
+    State(app): State<Shared>,
+    Viewer(who): Viewer,
+    Path((id, member)): Path<(String, String)>,
+    Json(body): Json<FloorOrder>,
+) -> Result<StatusCode, ApiError> {
+    let member = MemberId(member);
+    let owner = app.conferences.leg_of(&id, &member).and_then(|leg| app.legs.owner(leg));
+    if owner.as_ref() != Some(&who.identity.account) {
+        who.outcome(&app, "floor", &id, &member.0, "forbidden");
+        return Err(ApiError::forbidden());
+    }
+    let key = match body.what {
+        Press::Press => Key::Pressed { by: None, priority: None, emergency: body.emergency },
+        Press::Release => Key::Released,
+    };
+    app.conferences.key(&id, &member, key)?;
+    if body.emergency {
+        who.note(&app, "emergency_call", &id, &member.0);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take the floor from whoever has it.
+#[utoipa::path(delete, path = "/conferences/{id}/floor", params(("id" = String, Path)),
+    responses((status = 204), (status = 404), (status = 409)))]
+pub async fn revoke_floor(
+    State(app): State<Shared>,
+    Operator(who): Operator,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    app.conferences.revoke_floor(&id)?;
+    who.note(&app, "revoke_floor", &id, "");
     Ok(StatusCode::NO_CONTENT)
 }

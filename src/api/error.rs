@@ -171,6 +171,9 @@ impl From<ConferenceError> for ApiError {
             ConferenceError::NoMember(id) => ApiError::not_found(&format!("member {id}")),
             ConferenceError::NoSource(id) => ApiError::not_found(&format!("stream {id}")),
             ConferenceError::NumberTaken(_) => ApiError::conflict("number_taken", "会议号已被占用", &en),
+            ConferenceError::NoFloor => {
+                ApiError::conflict("no_floor", "该会议可同时发言，或成员未接通，无需申请话权", &en)
+            }
             ConferenceError::Full(_) => ApiError::conflict("conference_full", "会议已满", &en),
             ConferenceError::Invalid(_) => ApiError::invalid(&en),
             ConferenceError::MutedByOperator => ApiError::new(

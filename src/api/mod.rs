@@ -137,6 +137,8 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::set_picture))
         .routes(routes!(conferences::add_member))
         .routes(routes!(conferences::change_member, conferences::remove_member))
+        .routes(routes!(conferences::press))
+        .routes(routes!(conferences::revoke_floor))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::days))
         .routes(routes!(recordings::show, recordings::delete))

@@ -1,5 +1,6 @@
 //! The fused conference: members of every kind in one mix, one main picture, one recording.
 
+mod floor;
 mod member;
 mod output;
 mod phones;
@@ -10,6 +11,7 @@ mod seats;
 mod sight;
 mod speaker;
 
+pub use floor::{FloorView, Press};
 pub use member::{Member, MemberChange, MemberKind, MemberNews, MemberState, MemberView, MutedBy};
 pub use output::OutputOpener;
 pub use returns::Lost;

@@ -38,7 +38,7 @@ impl Conferences {
     pub(super) fn seat_of(&self, room: &mut Room, member: &MemberId) -> Option<Seat> {
         let listen = room.mix_for(member);
         let entry = room.members.get_mut(member)?;
-        let (commands, queue) = mpsc::channel(8);
+        let (commands, queue) = mpsc::channel(32);
         let (screen, look) = Screen::new();
         (entry.seat, entry.screen) = (Some(commands), Some(screen));
         let row = &room.row;
@@ -63,6 +63,8 @@ impl Conferences {
         let Some(id) = conference else { return };
         self.tell_news(&id, member, &report);
         match &report {
+            SeatReport::Floor(terms) => return self.floor_terms(&id, member, *terms),
+            SeatReport::Key(key) => return drop(self.key(&id, member, key.clone())),
             // A seat that was given up says so when it is dropped: no word of the leg that may come yet.
             SeatReport::Left(reason) if reason.en == DROPPED && self.spared(&id, member) => return,
             SeatReport::Left(reason) => {
@@ -101,7 +103,7 @@ impl Conferences {
                     entry.connected_at = Some(Instant::now());
                     entry.fault = None;
                     room.mixer.add(&member.0, Some(stream), Some(hears));
-                    room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
+                    room.apply_gain(member);
                 }
                 SeatReport::Person(who) => {
                     entry.name = if who.name.is_empty() { who.number.clone() } else { who.name };
@@ -121,7 +123,6 @@ impl Conferences {
                         (screen.state, screen.fault) = (state, fault);
                     }
                 }
-                // No conference has a floor yet.
                 SeatReport::Floor(_) | SeatReport::Key(_) => tell = false,
                 // Loudspeakers report to whoever ordered them.
                 SeatReport::Left(_) | SeatReport::Failed(_) | SeatReport::OnAir(_) | SeatReport::Sounding { .. } => {}

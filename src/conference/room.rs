@@ -10,6 +10,7 @@ use media_hub::{Hub, Program, StreamId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::floor::{FloorView, Half};
 use super::member::{Member, MemberState, MemberView};
 use crate::store::ConferenceRow;
 
@@ -27,6 +28,8 @@ pub struct ConferenceView {
     /// Picture and mix as one stream: to watch, and to record.
     pub stream: String,
     pub members: Vec<MemberView>,
+    /// One talks at a time: who has the floor. None: all may talk at once.
+    pub floor: Option<FloorView>,
     /// The recording job, if it is being recorded.
     pub recording: Option<String>,
     #[schema(value_type = String)]
@@ -46,6 +49,8 @@ pub struct Room {
     pub picture: Program,
     pub members: BTreeMap<MemberId, Member>,
     pub levels: HashMap<String, (f32, bool)>,
+    /// Where one talks at a time.
+    pub(super) half: Option<Half>,
     pub recording: Option<String>,
     pub started_at: Timestamp,
 }
@@ -86,6 +91,7 @@ impl Room {
             mix: self.mix_id().to_string(),
             stream: self.output_id().to_string(),
             members: self.members.values().map(|m| self.member_view(hub, m)).collect(),
+            floor: self.floor_view(),
             recording: self.recording.clone(),
             started_at: self.started_at,
         }

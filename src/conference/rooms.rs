@@ -31,6 +31,8 @@ pub enum ConferenceError {
     MutedByOperator,
     #[error("there is no stream {0}")]
     NoSource(String),
+    #[error("all may talk at once in this conference, or the member is not connected: there is no floor to ask for")]
+    NoFloor,
     #[error("the conference is full: {0} members")]
     Full(u32),
     #[error(transparent)]
@@ -117,10 +119,16 @@ impl Conferences {
             picture,
             members: BTreeMap::new(),
             levels: HashMap::new(),
+            half: None,
             recording: None,
             started_at: Timestamp::now(),
         };
+        let half = room.row.half_duplex;
         self.lock().insert(id.clone(), room);
+        let _ = self.with(&id, |room, _| {
+            Self::set_half(room, half);
+            Ok(())
+        });
         for channel in channels {
             if let Err(error) = self.seat_channel(&id, &channel) {
                 tracing::warn!(conference = id, %channel, %error, "a stored channel could not join again");
@@ -145,6 +153,7 @@ impl Conferences {
                     changed = levels.changed() => if changed.is_err() { return },
                     _ = looks.tick() => {
                         all.look_again(&id);
+                        all.floor_tick(&id);
                         continue;
                     }
                 }
@@ -186,6 +195,8 @@ impl Conferences {
 
     pub(super) fn tell_member(&self, conference: &str, member: &MemberView) {
         self.0.events.tell("member", serde_json::json!({ "conference": conference, "member": member }));
+        // Whoever came, went or was muted may have had the floor, or may have it now.
+        self.members_changed(conference);
     }
 
     /// Makes a conference. Without a number it gets the next free one.
@@ -218,6 +229,7 @@ impl Conferences {
             created_at: jiff::Timestamp::now().as_millisecond(),
             channels: Vec::new(),
             speakers: BTreeMap::new(),
+            half_duplex: false,
         };
         self.0.store.put_conference(&row).await?;
         let id = row.id.clone();
@@ -227,13 +239,14 @@ impl Conferences {
         Ok(view)
     }
 
-    /// Changes name, PIN or lock.
+    /// Changes name, PIN, lock, or whether one talks at a time.
     pub async fn change(
         &self,
         id: &str,
         name: Option<&str>,
         pin: Option<&str>,
         locked: Option<bool>,
+        half_duplex: Option<bool>,
     ) -> Result<ConferenceView, ConferenceError> {
         let name = name.map(check_name).transpose()?;
         if let Some(pin) = pin {
@@ -249,9 +262,13 @@ impl Conferences {
             if let Some(locked) = locked {
                 room.row.locked = locked;
             }
+            if let Some(half) = half_duplex {
+                Self::set_half(room, half);
+            }
             Ok(room.view(hub))
         })?;
         self.tell(&view);
+        self.members_changed(id);
         self.save(id).await;
         Ok(view)
     }
@@ -418,7 +435,7 @@ mod tests {
         let (all, store, events) = hall(dir.path()).await;
         let id = all.create("a", None, "").await.unwrap().id;
         store.close().await;
-        assert!(all.change(&id, None, None, Some(true)).await.unwrap().locked);
+        assert!(all.change(&id, None, None, Some(true), None).await.unwrap().locked);
         assert!(all.set_picture(&id, None).await.is_ok());
         let told = events.notices();
         assert_eq!(told.len(), 2);

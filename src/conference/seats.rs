@@ -163,7 +163,7 @@ impl Conferences {
             if let Some(name) = name {
                 entry.name = name;
             }
-            room.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some());
+            room.apply_gain(member);
             Ok(room.member_view(hub, &room.members[member]))
         })?;
         self.tell_member(id, &view);
@@ -200,6 +200,7 @@ impl Conferences {
         if gone.unwrap_or(false) {
             let fields = serde_json::json!({ "conference": id, "member": member.0, "reason": reason });
             self.0.events.tell("member_left", fields);
+            self.members_changed(id);
         }
     }
 }

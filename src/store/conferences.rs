@@ -19,6 +19,8 @@ pub struct ConferenceRow {
     pub channels: Vec<String>,
     /// Channels whose loudspeaker is on, with the wish for their duplex.
     pub speakers: BTreeMap<String, String>,
+    /// One talks at a time, by the floor.
+    pub half_duplex: bool,
 }
 
 impl Store {
@@ -27,6 +29,8 @@ impl Store {
         let channels = sqlx::query("SELECT conference, channel FROM conference_channels").fetch_all(&self.pool).await?;
         let speakers =
             sqlx::query("SELECT conference, channel, duplex FROM conference_speakers").fetch_all(&self.pool).await?;
+        let half: Vec<String> =
+            sqlx::query_scalar("SELECT conference FROM conference_floors").fetch_all(&self.pool).await?;
         let mut conferences = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;
@@ -51,6 +55,7 @@ impl Store {
                 created_at: row.try_get("created_at")?,
                 channels: own,
                 speakers: speak,
+                half_duplex: half.contains(&id),
                 id,
             });
         }
@@ -91,6 +96,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
         }
+        sqlx::query("DELETE FROM conference_floors WHERE conference = $1").bind(&row.id).execute(&mut *tx).await?;
+        if row.half_duplex {
+            sqlx::query("INSERT INTO conference_floors (conference) VALUES ($1)")
+                .bind(&row.id)
+                .execute(&mut *tx)
+                .await?;
+        }
         tx.commit().await?;
         Ok(())
     }
@@ -98,6 +110,7 @@ impl Store {
     pub async fn delete_conference(&self, id: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM conference_channels WHERE conference = $1").bind(id).execute(&self.pool).await?;
         sqlx::query("DELETE FROM conference_speakers WHERE conference = $1").bind(id).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM conference_floors WHERE conference = $1").bind(id).execute(&self.pool).await?;
         sqlx::query("DELETE FROM conferences WHERE id = $1").bind(id).execute(&self.pool).await?;
         Ok(())
     }

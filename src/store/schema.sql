@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS conference_channels (
     channel TEXT NOT NULL,
     PRIMARY KEY (conference, channel)
 );
+CREATE TABLE IF NOT EXISTS conference_floors (
+    conference TEXT PRIMARY KEY
+);
 CREATE TABLE IF NOT EXISTS conference_speakers (
     conference TEXT NOT NULL,
     channel TEXT NOT NULL,

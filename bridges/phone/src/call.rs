@@ -1,5 +1,6 @@
 //! A standing call: one task that owns signalling, media and seat until the call ends.
 
+mod floor;
 mod hand_over;
 mod screen;
 
@@ -126,6 +127,8 @@ pub(crate) struct Standing {
     byed: bool,
     /// What the seat was told last.
     held: bool,
+    /// In its conference one talks at a time.
+    floored: bool,
     next_quality: Instant,
     next_books: Instant,
     /// The call's line in the books.
@@ -159,6 +162,7 @@ impl Standing {
             refresh: None,
             end: None,
             byed: false,
+            floored: false,
             held: false,
             next_quality: Instant::now() + QUALITY_EVERY,
             next_books: Instant::now(),
@@ -223,7 +227,8 @@ impl Standing {
                     }
                 }
                 command = next_command(seat) => match command {
-                    Some(SeatCommand::Hear(_) | SeatCommand::Floor(_)) => {}
+                    Some(SeatCommand::Hear(_)) => {}
+                    Some(SeatCommand::Floor(notice)) => self.on_floor(notice).await,
                     Some(SeatCommand::HangUp) => self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference"))),
                     None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),
                 },
@@ -338,8 +343,10 @@ impl Standing {
     }
 
     fn hear(&mut self, pulled: Pulled) {
+        // A tone of ours is not torn by voices.
         if let Pulled::Item(item) = pulled
             && item.frame.codec == self.leg.codec()
+            && self.tones.is_empty()
         {
             self.leg.send(&item.frame.payload, Instant::now());
         }
@@ -348,6 +355,9 @@ impl Standing {
     async fn after_media(&mut self, now: Instant) {
         self.leg.drain(now);
         while let Some(key) = self.leg.key() {
+            if matches!(self.stage, Stage::Seated { .. }) {
+                self.on_talk_key(key).await;
+            }
             let Stage::Pin { entry, .. } = &mut self.stage else { continue };
             // Who presses a key knows what to do.
             self.tones.clear();

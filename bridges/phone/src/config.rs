@@ -107,6 +107,10 @@ pub struct Config {
     pub max_transcoded: usize,
     /// Keys as tones in the sound.
     pub inband_dtmf: InbandDtmf,
+    /// Keys of the dial pad that ask for the floor, give it back, and ask for it in an emergency, where one talks at a time.
+    pub floor_press: String,
+    pub floor_release: String,
+    pub floor_emergency: String,
     /// Both phones hear a tone before an operator comes into their call.
     pub insert_tone: bool,
     /// Ways to other telephone networks.
@@ -151,6 +155,9 @@ impl Default for Config {
             transcode: true,
             max_transcoded: 100,
             inband_dtmf: InbandDtmf::Auto,
+            floor_press: "*".to_owned(),
+            floor_release: "#".to_owned(),
+            floor_emergency: "9".to_owned(),
             insert_tone: true,
             trunk: Vec::new(),
             route: Vec::new(),
@@ -197,6 +204,13 @@ impl Config {
         want(self.pin_first_timeout > 0, "pin_first_timeout", "must be above 0");
         want((1..=2).contains(&self.prompts.len()), "prompts", "needs one or two of \"zh\" and \"en\"");
         let dial = |c: char| c.is_ascii_digit() || c == '*' || c == '#';
+        let floor = [&self.floor_press, &self.floor_release, &self.floor_emergency];
+        let keys = ["floor_press", "floor_release", "floor_emergency"];
+        for (at, (name, key)) in keys.into_iter().zip(floor).enumerate() {
+            let one = key.chars().count() == 1 && key.chars().all(dial);
+            let alone = floor.iter().take(at).all(|other| *other != key);
+            want(one && alone, name, "must be one key of a dial pad (0-9, * or #), and another one than the other two");
+        }
         want(
             self.pickup_code.len() <= 8 && self.pickup_code.chars().all(dial),
             "pickup_code",

@@ -11,6 +11,12 @@ pub(crate) enum Prompt {
     Again,
     /// Refused: three low tones.
     Refused,
+    /// The floor is granted: talk.
+    TalkPermit,
+    /// The floor is refused or taken away.
+    TalkDenied,
+    /// The request waits.
+    TalkQueued,
 }
 
 /// Parts of (frequency in Hz, milliseconds); 0 Hz is a pause.
@@ -19,6 +25,9 @@ fn parts(prompt: Prompt) -> &'static [(f32, u32)] {
         Prompt::EnterPin => &[(0.0, 200), (620.0, 200), (820.0, 300)],
         Prompt::Again => &[(350.0, 200), (0.0, 100), (350.0, 200), (0.0, 400), (620.0, 200), (820.0, 300)],
         Prompt::Refused => &[(350.0, 200), (0.0, 100), (350.0, 200), (0.0, 100), (350.0, 400), (0.0, 60)],
+        Prompt::TalkPermit => &[(1000.0, 60), (0.0, 40), (1000.0, 60)],
+        Prompt::TalkDenied => &[(350.0, 400)],
+        Prompt::TalkQueued => &[(620.0, 100)],
     }
 }
 

@@ -1,0 +1,342 @@
+//! Conferences in which one talks at a time: the floor machine of [`crate::floor`] decides, the mixer obeys, and the legs are told
+//! in the words of [`FloorNotice`].
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bridge_core::{FloorNotice, FloorTerms, Key, Link, MemberId, SeatCommand, TalkerIdentity, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::member::{Member, MemberKind, MemberState, MutedBy};
+use super::room::Room;
+use super::rooms::{ConferenceError, Conferences};
+use crate::floor::{Floor, Notice, Rules, Talker, Terms, Wish};
+
+/// Priorities of those who are given none (the mapping of a command hall): a console, and a leg of any other kind.
+const CONSOLE: u8 = 150;
+const FIELD: u8 = 50;
+/// A bridged open channel.
+const OPEN_CHANNEL: u8 = 30;
+
+/// What a member does with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Press {
+    Press,
+    Release,
+}
+
+/// Who has the floor.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TakenView {
+    pub member: String,
+    /// Who talks: of a radio group the one at the radio, where its network tells.
+    pub name: String,
+    pub number: String,
+    #[schema(value_type = String)]
+    pub link: Link,
+    pub priority: u8,
+    pub emergency: bool,
+    #[schema(value_type = String)]
+    pub since: Timestamp,
+    /// It was told to stop and ends its sentence.
+    pub stopped: bool,
+}
+
+/// The floor as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct FloorView {
+    pub taken: Option<TakenView>,
+    /// Members who wait, the next one first.
+    pub queue: Vec<String>,
+}
+
+/// The floor of one conference.
+pub(super) struct Half {
+    floor: Floor,
+    numbers: BTreeMap<MemberId, Talker>,
+    /// What the leg of a member told of its key.
+    can: BTreeMap<MemberId, FloorTerms>,
+    /// Who was last said to press the key of a member.
+    behind: BTreeMap<MemberId, TalkerIdentity>,
+    next: u32,
+    since: Timestamp,
+}
+
+impl Half {
+    pub fn new() -> Half {
+        Half {
+            floor: Floor::new(Rules::default()),
+            numbers: BTreeMap::new(),
+            can: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            next: 1,
+            since: Timestamp::now(),
+        }
+    }
+
+    fn member(&self, talker: Talker) -> Option<&MemberId> {
+        self.numbers.iter().find(|(_, t)| **t == talker).map(|(m, _)| m)
+    }
+
+    /// Who has the floor.
+    fn holder(&self) -> Option<&MemberId> {
+        self.floor.holding().and_then(|h| self.member(h.by))
+    }
+
+    fn terms(&self, member: &Member) -> Terms {
+        let can = self.can.get(&member.id).copied();
+        let priority = match (member.kind, can.is_some_and(|c| !c.revocable)) {
+            (MemberKind::Browser, _) => CONSOLE,
+            (_, true) => OPEN_CHANNEL,
+            _ => FIELD,
+        };
+        Terms {
+            priority,
+            receive_only: can.is_some_and(|c| c.receive_only) || member.muted == Some(MutedBy::Operator),
+            queues: can.is_none_or(|c| c.queues),
+            revocable: can.is_none_or(|c| c.revocable),
+        }
+    }
+
+    fn identity(&self, member: &Member) -> TalkerIdentity {
+        let own = || TalkerIdentity {
+            name: member.name.clone(),
+            number: member.dial.clone().unwrap_or_default(),
+            link: member.link,
+        };
+        self.behind.get(&member.id).cloned().unwrap_or_else(own)
+    }
+
+    fn view(&self, members: &BTreeMap<MemberId, Member>) -> FloorView {
+        let holding = self.floor.holding();
+        let taken = holding.and_then(|h| {
+            let member = members.get(self.member(h.by)?)?;
+            let who = self.identity(member);
+            Some(TakenView {
+                member: member.id.0.clone(),
+                name: who.name,
+                number: who.number,
+                link: who.link,
+                priority: h.priority,
+                emergency: h.emergency,
+                since: self.since,
+                stopped: h.stopped.is_some(),
+            })
+        });
+        let queue = self.floor.waiting().filter_map(|t| self.member(t)).map(|m| m.0.clone()).collect();
+        FloorView { taken, queue }
+    }
+}
+
+/// Something that consoles are told of the floor.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The floor as it is now, if it changed.
+    floor: Option<FloorView>,
+    /// What single members were told: of those without a seat in a bridge their own console shows it.
+    notices: Vec<(MemberId, serde_json::Value)>,
+}
+
+impl Room {
+    /// Takes a member's mute, volume and the floor to the mixer.
+    pub fn apply_gain(&self, member: &MemberId) {
+        let Some(entry) = self.members.get(member) else { return };
+        let silent = self.half.as_ref().is_some_and(|half| half.holder() != Some(member));
+        self.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some() || silent);
+    }
+
+    fn apply_gains(&self) {
+        self.members.keys().for_each(|m| self.apply_gain(m));
+    }
+
+    /// The floor as it is; none where all may talk at once.
+    pub fn floor_view(&self) -> Option<FloorView> {
+        self.half.as_ref().map(|half| half.view(&self.members))
+    }
+
+    /// Brings the group up to the members that are there: who came, left, was muted by an operator.
+    pub(super) fn sync_floor(&mut self, now: Instant) -> Told {
+        let Some(half) = &mut self.half else { return Told::default() };
+        // Cameras have no key: in such a conference they are not heard.
+        let seated = |m: &Member| m.kind != MemberKind::Channel && m.state == MemberState::Connected;
+        let gone: Vec<MemberId> =
+            half.numbers.keys().filter(|m| !self.members.get(m).is_some_and(seated)).cloned().collect();
+        for member in gone {
+            if let Some(talker) = half.numbers.remove(&member) {
+                half.floor.leave(talker, now);
+            }
+            half.can.remove(&member);
+            half.behind.remove(&member);
+        }
+        for member in self.members.values().filter(|m| seated(m)) {
+            let terms = half.terms(member);
+            let talker = *half.numbers.entry(member.id.clone()).or_insert_with(|| {
+                half.next += 1;
+                Talker(half.next)
+            });
+            half.floor.join(talker, terms, now);
+        }
+        self.pump(now)
+    }
+
+    /// Carries out what the machine decided.
+    fn pump(&mut self, now: Instant) -> Told {
+        let Some(half) = &mut self.half else { return Told::default() };
+        let mut told = Told::default();
+        let mut changed = false;
+        while let Some((to, notice)) = half.floor.poll() {
+            let Some(member) = half.member(to).cloned() else { continue };
+            changed |= !matches!(notice, Notice::Cut | Notice::Denied(_));
+            if matches!(notice, Notice::Granted { .. }) {
+                half.since = Timestamp::now();
+            }
+            let notice = match notice {
+                Notice::Granted { left, .. } => FloorNotice::Granted { left },
+                Notice::Denied(why) => FloorNotice::Denied { cause: why.cause() },
+                Notice::Queued { place, of } => FloorNotice::Queued { place, of },
+                Notice::Taken { by, priority, emergency, may_ask, number } => {
+                    let talker = half.member(by).and_then(|m| self.members.get(m));
+                    let Some(by) = talker.map(|m| half.identity(m)) else { continue };
+                    FloorNotice::Taken { by, priority, emergency, may_ask, number }
+                }
+                Notice::Idle { number } => FloorNotice::Idle { number },
+                Notice::Revoked(why) => FloorNotice::Revoked { cause: why.cause() },
+                Notice::Cut => FloorNotice::Cut,
+            };
+            if let Some(word) = word(&notice) {
+                told.notices.push((member.clone(), word));
+            }
+            if let Some(seat) = self.members.get(&member).and_then(|m| m.seat.as_ref()) {
+                // A leg that does not keep up is told the next state: each one stands for itself.
+                let _ = seat.try_send(SeatCommand::Floor(notice));
+            }
+        }
+        let _ = now;
+        if changed {
+            self.apply_gains();
+            told.floor = self.floor_view();
+        }
+        told
+    }
+}
+
+/// What is told to a member's own console.
+fn word(notice: &FloorNotice) -> Option<serde_json::Value> {
+    Some(match notice {
+        FloorNotice::Granted { left } => json!({ "is": "granted", "left_seconds": left.as_secs() }),
+        FloorNotice::Denied { cause } => json!({ "is": "denied", "cause": cause }),
+        FloorNotice::Queued { place, of } => json!({ "is": "queued", "place": place, "of": of }),
+        FloorNotice::Revoked { cause } => json!({ "is": "revoked", "cause": cause }),
+        FloorNotice::Cut => json!({ "is": "cut" }),
+        FloorNotice::Taken { .. } | FloorNotice::Idle { .. } => return None,
+    })
+}
+
+impl Conferences {
+    fn tell_floor(&self, id: &str, told: Told) {
+        if let Some(floor) = told.floor {
+            self.0.events.tell("floor", json!({ "conference": id, "floor": floor }));
+        }
+        for (member, notice) in told.notices {
+            self.0.events.tell("floor_notice", json!({ "conference": id, "member": member.0, "notice": notice }));
+        }
+    }
+
+    /// One at a time, or all at once.
+    pub(super) fn set_half(room: &mut Room, half: bool) {
+        room.row.half_duplex = half;
+        if half && room.half.is_none() {
+            room.half = Some(Half::new());
+        } else if !half {
+            room.half = None;
+        }
+        room.apply_gains();
+    }
+
+    /// Members came, left or changed.
+    pub(super) fn members_changed(&self, id: &str) {
+        if let Ok(told) = self.with(id, |room, _| Ok(room.sync_floor(Instant::now()))) {
+            self.tell_floor(id, told);
+        }
+    }
+
+    /// The leg of a member tells what its key can.
+    pub(super) fn floor_terms(&self, id: &str, member: &MemberId, terms: FloorTerms) {
+        let told = self.with(id, |room, _| {
+            if let Some(half) = &mut room.half {
+                half.can.insert(member.clone(), terms);
+            }
+            Ok(room.sync_floor(Instant::now()))
+        });
+        if let Ok(told) = told {
+            self.tell_floor(id, told);
+        }
+    }
+
+    /// A member presses its key or lets it go.
+    pub fn key(&self, id: &str, member: &MemberId, key: Key) -> Result<(), ConferenceError> {
+        let now = Instant::now();
+        let told = self.with(id, |room, _| {
+            if !room.members.contains_key(member) {
+                return Err(ConferenceError::NoMember(member.0.clone()));
+            }
+            let Some(half) = &mut room.half else { return Err(ConferenceError::NoFloor) };
+            let talker = half.numbers.get(member).copied().ok_or(ConferenceError::NoFloor)?;
+            let mut renamed = false;
+            match key {
+                Key::Pressed { by, priority, emergency } => {
+                    match by {
+                        Some(by) => drop(half.behind.insert(member.clone(), by)),
+                        None => drop(half.behind.remove(member)),
+                    }
+                    half.floor.request(talker, Wish { priority, emergency }, now);
+                }
+                Key::Named(by) => {
+                    renamed = half.behind.insert(member.clone(), by.clone()) != Some(by);
+                }
+                Key::Released => half.floor.release(talker, now),
+                Key::AskPlace => half.floor.ask_place(talker),
+            }
+            let mut told = room.pump(now);
+            if renamed {
+                told.floor = room.floor_view();
+            }
+            Ok(told)
+        })?;
+        self.tell_floor(id, told);
+        Ok(())
+    }
+
+    /// An operator takes the floor from whoever has it.
+    pub fn revoke_floor(&self, id: &str) -> Result<(), ConferenceError> {
+        let now = Instant::now();
+        let told = self.with(id, |room, _| {
+            room.half.as_mut().ok_or(ConferenceError::NoFloor)?.floor.revoke(now);
+            Ok(room.pump(now))
+        })?;
+        self.tell_floor(id, told);
+        Ok(())
+    }
+
+    /// The talker was heard, or not; and what is due by time.
+    pub(super) fn floor_tick(&self, id: &str) {
+        let now = Instant::now();
+        let told = self.with(id, |room, _| {
+            let Some(half) = &mut room.half else { return Ok(Told::default()) };
+            if let Some(holder) = half.holder().cloned()
+                && room.levels.get(&holder.0).is_some_and(|(_, talking)| *talking)
+                && let Some(talker) = half.numbers.get(&holder).copied()
+            {
+                half.floor.speech(talker, now);
+            }
+            half.floor.tick(now);
+            Ok(room.pump(now))
+        });
+        if let Ok(told) = told {
+            self.tell_floor(id, told);
+        }
+    }
+}
