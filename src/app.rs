@@ -394,7 +394,6 @@ async fn bind_sip(
         limits: sip::Limits { messages_per_second: settings.sip.messages_per_second, ..sip::Limits::default() },
         guard: settings.sip.guard.config(),
         name_servers: settings.sip.name_servers.clone(),
-        ..sip::ServiceConfig::default()
     };
     let (mut service, sip) = sip::Service::bind(config).await.map_err(because("sip.udp, sip.tcp, sip.tls"))?;
     service.tls_client(tls::client_config(&settings.sip.tls_roots).map_err(because("sip.tls_roots"))?);
