@@ -1,5 +1,5 @@
 // SIP under load: SIPp registers and calls through a gateway of the bench's own, and through Kamailio with rtpengine for comparison.
-//   bench/run.sh --only sip    [--quick]
+//   bench/run.sh --only sip    [--quick] [--rate N] [--calls N] [--servers none|kamailio,rustpbx] [--shared]
 //   bench/run.sh --only churn  [--minutes 20]
 // Servers on processor 0, SIPp on processor 1. CPU is user and system time of all processes of a server (/proc/PID/stat).
 import { spawn, spawnSync } from 'node:child_process';

@@ -179,11 +179,11 @@ impl Room {
             });
             half.floor.join(talker, terms, now);
         }
-        self.pump(now)
+        self.pump()
     }
 
     /// Carries out what the machine decided.
-    fn pump(&mut self, now: Instant) -> Told {
+    fn pump(&mut self) -> Told {
         let Some(half) = &mut self.half else { return Told::default() };
         let mut told = Told::default();
         let mut changed = false;
@@ -214,7 +214,6 @@ impl Room {
                 let _ = seat.try_send(SeatCommand::Floor(notice));
             }
         }
-        let _ = now;
         if changed {
             self.apply_gains();
             told.floor = self.floor_view();
@@ -300,7 +299,7 @@ impl Conferences {
                 Key::Released => half.floor.release(talker, now),
                 Key::AskPlace => half.floor.ask_place(talker),
             }
-            let mut told = room.pump(now);
+            let mut told = room.pump();
             if renamed {
                 told.floor = room.floor_view();
             }
@@ -315,7 +314,7 @@ impl Conferences {
         let now = Instant::now();
         let told = self.with(id, |room, _| {
             room.half.as_mut().ok_or(ConferenceError::NoFloor)?.floor.revoke(now);
-            Ok(room.pump(now))
+            Ok(room.pump())
         })?;
         self.tell_floor(id, told);
         Ok(())
@@ -333,10 +332,157 @@ impl Conferences {
                 half.floor.speech(talker, now);
             }
             half.floor.tick(now);
-            Ok(room.pump(now))
+            Ok(room.pump())
         });
         if let Ok(told) = told {
             self.tell_floor(id, told);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::time::Duration;
+
+    use bridge_core::{CallParty, Seat, SeatReport};
+    use media_core::Codec;
+    use media_hub::{Hub, HubLimits, StreamId};
+
+    use super::*;
+    use crate::conference::{ConferenceLimits, MemberChange};
+    use crate::events::Events;
+    use crate::store::Store;
+
+    struct Hall {
+        all: Conferences,
+        id: String,
+        seats: Vec<Seat>,
+        _dir: crate::testing::TempDir,
+    }
+
+    impl Hall {
+        /// A conference with so many connected phones.
+        async fn with(phones: usize) -> Hall {
+            let dir = crate::testing::TempDir::new();
+            let store = Store::open(&dir.path().join("t.db")).await.unwrap();
+            let limits = ConferenceLimits { members: 9, wrong_pins: 9, call_back: false };
+            let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
+            let id = all.create("patrol", None, "").await.unwrap().id;
+            let mut seats = Vec::new();
+            for n in 0..phones {
+                let (_, seat) = all.seat_for_call(&id, &format!("unit {n}")).unwrap();
+                let stream = StreamId::new(format!("phone:call/{n}"));
+                seat.report(SeatReport::Connected { stream, hears: Codec::G711A }).await;
+                seats.push(seat);
+            }
+            let hall = Hall { all, id, seats, _dir: dir };
+            hall.until(|v| v.members.iter().all(|m| m.state == MemberState::Connected)).await;
+            hall
+        }
+
+        async fn until(&self, good: impl Fn(&crate::conference::ConferenceView) -> bool) {
+            for _ in 0..500 {
+                if good(&self.all.get(&self.id).unwrap()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("it did not come to that: {:?}", self.all.get(&self.id));
+        }
+
+        async fn half_duplex(&self, on: bool) {
+            self.all.change(&self.id, None, None, None, Some(on)).await.unwrap();
+        }
+
+        async fn told(&mut self, seat: usize) -> FloorNotice {
+            match tokio::time::timeout(Duration::from_secs(5), self.seats[seat].command()).await {
+                Ok(Some(SeatCommand::Floor(notice))) => notice,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn press(&self, seat: usize, emergency: bool) {
+            self.seats[seat].report(SeatReport::Key(Key::Pressed { by: None, priority: None, emergency })).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn legs_are_told_who_talks_and_where_they_wait() {
+        let mut hall = Hall::with(2).await;
+        hall.half_duplex(true).await;
+        for seat in 0..2 {
+            assert!(matches!(hall.told(seat).await, FloorNotice::Idle { .. }));
+        }
+        let radio = TalkerIdentity { name: "Car 12".into(), number: "72012".into(), link: Link::Radio };
+        let key = Key::Pressed { by: Some(radio.clone()), priority: None, emergency: false };
+        hall.seats[0].report(SeatReport::Key(key)).await;
+        assert!(matches!(hall.told(0).await, FloorNotice::Granted { .. }));
+        match hall.told(1).await {
+            FloorNotice::Taken { by, emergency: false, may_ask: true, .. } => assert_eq!(by, radio),
+            other => panic!("{other:?}"),
+        }
+        let taken = hall.all.get(&hall.id).unwrap().floor.unwrap().taken.unwrap();
+        assert_eq!((taken.name.as_str(), taken.number.as_str(), taken.link), ("Car 12", "72012", Link::Radio));
+        hall.press(1, false).await;
+        assert_eq!(hall.told(1).await, FloorNotice::Queued { place: 1, of: 1 });
+        // An emergency does not wait: the one who talks is told to stop.
+        hall.press(1, true).await;
+        assert_eq!(hall.told(1).await, FloorNotice::Queued { place: 1, of: 1 });
+        assert_eq!(hall.told(0).await, FloorNotice::Revoked { cause: 4 });
+        hall.seats[0].report(SeatReport::Key(Key::Released)).await;
+        assert!(matches!(hall.told(1).await, FloorNotice::Granted { .. }));
+        assert!(matches!(hall.told(0).await, FloorNotice::Taken { emergency: true, .. }));
+        let floor = hall.all.get(&hall.id).unwrap().floor.unwrap();
+        assert_eq!(floor.taken.unwrap().member, hall.seats[1].member.0);
+        assert!(floor.queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_or_is_muted_by_an_operator_loses_the_floor() {
+        let mut hall = Hall::with(3).await;
+        hall.half_duplex(true).await;
+        hall.press(0, false).await;
+        let member = hall.seats[0].member.clone();
+        let has = |m: &MemberId| {
+            let m = m.0.clone();
+            move |v: &crate::conference::ConferenceView| {
+                v.floor.as_ref().and_then(|f| f.taken.as_ref()).is_some_and(|t| t.member == m && !t.stopped)
+            }
+        };
+        hall.until(has(&member)).await;
+        let mute = MemberChange { muted: Some(true), ..MemberChange::default() };
+        hall.all.change_member(&hall.id, &member, mute, MutedBy::Operator).unwrap();
+        hall.until(|v| v.floor.as_ref().unwrap().taken.as_ref().is_some_and(|t| t.stopped)).await;
+        hall.press(1, false).await;
+        hall.seats[0].report(SeatReport::Key(Key::Released)).await;
+        let second = hall.seats[1].member.clone();
+        hall.until(has(&second)).await;
+        hall.seats.remove(1);
+        hall.until(|v| v.members.len() == 2 && v.floor.as_ref().unwrap().taken.is_none()).await;
+        // A muted one may not ask.
+        hall.press(0, false).await;
+        loop {
+            match hall.told(0).await {
+                FloorNotice::Denied { cause } => break assert_eq!(cause, 5),
+                FloorNotice::Queued { .. } | FloorNotice::Granted { .. } => continue,
+                _ => {}
+            }
+        }
+        hall.half_duplex(false).await;
+        assert!(hall.all.get(&hall.id).unwrap().floor.is_none());
+        assert!(matches!(hall.all.key(&hall.id, &member, Key::Released), Err(ConferenceError::NoFloor)));
+    }
+
+    #[tokio::test]
+    async fn the_mode_is_kept_and_a_handed_on_seat_has_its_new_name() {
+        let hall = Hall::with(1).await;
+        hall.half_duplex(true).await;
+        hall.seats[0].report(SeatReport::Person(CallParty::new("8007", "Duty car"))).await;
+        hall.until(|v| v.members[0].name == "Duty car").await;
+        let rows = hall.all.0.store.conferences().await.unwrap();
+        assert!(rows[0].half_duplex);
+        hall.half_duplex(false).await;
+        assert!(!hall.all.0.store.conferences().await.unwrap()[0].half_duplex);
     }
 }

@@ -53,7 +53,7 @@ pub struct ConferenceLimits {
 pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) events: Events,
-    store: Store,
+    pub(super) store: Store,
     pub(super) limits: ConferenceLimits,
     rooms: Mutex<BTreeMap<String, Room>>,
     /// Held while a conference is written: two must not take one number, and no older row may overtake a newer one.

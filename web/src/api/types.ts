@@ -62,7 +62,7 @@ export interface Wall { id: string; name: string; layout: Layout; tiles: WallTil
 export type MemberState = 'calling' | 'ringing' | 'connected' | 'held' | 'leaving' | 'returning';
 /** The picture of a SIP terminal with video. */
 export interface MemberPicture { state: 'none' | 'waiting' | 'live' | 'muted' | 'frozen'; sees: string | null; fault: Fault | null }
-export type Link = 'lan' | 'cellular' | 'vsat' | 'tiantong';
+export type Link = 'lan' | 'cellular' | 'vsat' | 'tiantong' | 'radio';
 export interface Member {
   id: string; kind: 'browser' | 'phone' | 'channel'; name: string; state: MemberState; muted: boolean; muted_by: 'member' | 'operator' | null; volume_db: number;
   talking: boolean; level_dbov: number; stream: string | null; has_video: boolean; codec: string | null; link: Link;
@@ -82,7 +82,16 @@ export interface Conference {
   /** Picture and mix as one stream: to watch, and to record. */
   stream: string; members: Member[];
   recording: string | null; started_at: string | null;
+  /** One talks at a time: who. None: all may talk at once. */
+  floor: Floor | null;
 }
+export interface Floor {
+  taken: { member: string; name: string; number: string; link: Link; priority: number; emergency: boolean; since: string; stopped: boolean } | null;
+  /** Members who wait, the next one first. */
+  queue: string[];
+}
+/** What the own member is told. Causes are numbers of 3GPP TS 24.380. */
+export type FloorNotice = { is: 'granted'; left_seconds: number } | { is: 'denied' | 'revoked'; cause: number } | { is: 'queued'; place: number; of: number } | { is: 'cut' };
 
 export interface Recording {
   id: string; stream: string; name: string; from: string; to: string | null; duration_s: number; bytes: number;
@@ -179,6 +188,8 @@ export type ServerEvent =
     | { type: 'conference_ended'; id: string }
     | { type: 'member'; conference: string; member: Member }
     | { type: 'member_left'; conference: string; member: string; reason: Text }
+    | { type: 'floor'; conference: string; floor: Floor }
+    | { type: 'floor_notice'; conference: string; member: string; notice: FloorNotice }
     | { type: 'levels'; conference: string; levels: Levels }
     | { type: 'talk'; talk: Talk }
     | { type: 'talk_ended'; id: string; talk: Talk }

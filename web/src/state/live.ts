@@ -69,6 +69,7 @@ export function apply(e: ServerEvent) {
       return { ...c, members: there ? c.members.map((m) => (m.id === e.member.id ? e.member : m)) : [...c.members, e.member] };
     }); break;
     case 'member_left': changeConference(e.conference, (c) => ({ ...c, members: c.members.filter((m) => m.id !== e.member) })); break;
+    case 'floor': changeConference(e.conference, (c) => ({ ...c, floor: e.floor })); break;
     case 'levels': put(levels, e.conference, e.levels); break;
     case 'job': put(jobs, e.job.id, e.job); break;
     case 'job_ended': drop(jobs, e.id); break;
@@ -76,7 +77,7 @@ export function apply(e: ServerEvent) {
     case 'system': system.set(e.system); break;
     case 'recording': case 'picture': case 'picture_removed': case 'snapshot': case 'device_playback': case 'device_playback_ended': case 'device_fetch': case 'device_fetch_removed': case 'lagged': break;
     case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': break;
-    case 'alarm': case 'positions': case 'wish': case 'look': break;
+    case 'alarm': case 'positions': case 'wish': case 'look': case 'floor_notice': break;
   }
   for (const f of [...listeners]) f(e);
 }

@@ -41,6 +41,7 @@ const P: Record<string, ReactNode> = {
   lan: <path d="M8 2v5M3 14v-3h10v3M8 7v4" />,
   cellular: <path d="M2 14v-3M5.500 14V8.500M9 14V6M12.500 14V2.500" strokeWidth="2" />,
   vsat: <><path d="M3 4a7 7 0 0 0 9.500 9.500ZM8 8.500 12 4.500" /><circle cx="12.700" cy="3.800" r="1" /></>,
+  radio: <><rect x="4.500" y="6" width="7" height="8" rx="1" /><path d="M6 6V1.500M6.500 8.500h3M6.500 10.500h3" /></>,
   tiantong: <><path d="m5.500 7.500 3 3M2.500 6l2-2 3 3-2 2ZM8.500 12l2-2 3 3-2 2Z" transform="rotate(-8 8 8)" /><path d="M10 2.500A4 4 0 0 1 13.500 6" /></>,
 };
 

@@ -1,9 +1,10 @@
-import { useEffect, useRef, type KeyboardEvent, type PointerEvent } from 'react';
+import { useEffect, useRef } from 'react';
 import type { TalkTarget } from '../api/types';
 import { useSpeech, type Key } from '../i18n';
 import { levelToBar } from '../media/levels';
 import { beginTalk, endTalk, ownTalk, same, talkError, talkerOf, talkLevels, talks } from '../state/talk';
 import { useStore } from '../state/store';
+import { useHold } from './hold';
 import { Icon } from './Icon';
 
 const PHASE: Record<string, Key> = { microphone: 'talk.microphone', calling: 'talk.calling', on_air: 'talk.on_air', refused: 'talk.refused' };
@@ -15,25 +16,14 @@ export function TalkButton({ channels, small, testId = 'talk' }: { channels: rea
   const held = own && same(own.channels, channels) ? own : null;
   const other = useStore(talks, (m) => (channels.length === 1 ? talkerOf(m, channels[0]!, own?.id ?? '') : null));
   const failed = useStore(talkError, (e) => (e && same(e.channels, channels) ? e : null));
-  const here = useRef(false);
-  const begin = () => { here.current = true; void beginTalk(channels); };
-  const end = () => { if (here.current) { here.current = false; endTalk(); } };
-  useEffect(() => {
-    const lost = () => { if (here.current) { here.current = false; endTalk(); } };
-    const hidden = () => { if (document.visibilityState === 'hidden') lost(); };
-    window.addEventListener('blur', lost); document.addEventListener('visibilitychange', hidden);
-    return () => { window.removeEventListener('blur', lost); document.removeEventListener('visibilitychange', hidden); lost(); };
-  }, []);
-  const isKey = (e: KeyboardEvent) => e.key === ' ' || e.key === 'Enter';
+  const hold = useHold<HTMLButtonElement>(() => void beginTalk(channels), endTalk);
   const phase = held?.phase ?? 'off';
   const words = held ? t(PHASE[held.phase]!) : other ? t('talk.other', { name: other }) : t('talk.hold');
   const reasons: readonly TalkTarget[] = held?.view?.targets.filter((x) => x.state === 'failed') ?? failed?.targets ?? [];
   return (
     <div className={`talk ${small ? 'talk-small' : ''}`} data-testid={`${testId}-box`} data-phase={phase}>
       <button type="button" className={`btn talk-btn talk-${phase}`} data-testid={testId} aria-pressed={!!held} disabled={channels.length === 0 || (!!own && !held)} title={t('talk.title')} aria-label={small ? words : undefined}
-        onPointerDown={(e: PointerEvent<HTMLButtonElement>) => { if (e.button !== 0) return; e.preventDefault(); e.stopPropagation(); e.currentTarget.focus(); e.currentTarget.setPointerCapture(e.pointerId); begin(); }}
-        onPointerUp={end} onPointerCancel={end} onLostPointerCapture={end} onClick={(e) => e.stopPropagation()} onDoubleClick={(e) => e.stopPropagation()} onContextMenu={(e) => e.preventDefault()}
-        onKeyDown={(e) => { if (isKey(e)) { e.preventDefault(); e.stopPropagation(); if (!e.repeat) begin(); } }} onKeyUp={(e) => { if (isKey(e)) { e.preventDefault(); e.stopPropagation(); end(); } }} onBlur={end}>
+        {...hold}>
         <Icon name={phase === 'refused' ? 'micOff' : 'mic'} />{!small && <span>{words}</span>}
       </button>
       {held && <SentMeter channels={channels} testId={`${testId}-meter`} />}

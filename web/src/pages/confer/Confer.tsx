@@ -14,6 +14,7 @@ import { typing } from '../../wall/keys';
 import { JoinPanel } from './JoinPanel';
 import { MainPicture } from './MainPicture';
 import { AddPanel } from './AddPanel';
+import { FloorBar } from './FloorBar';
 import { Members } from './Members';
 
 export function Confer({ id }: { id: string }) {
@@ -73,8 +74,10 @@ function Room({ c }: { c: Conference }) {
         <span className="bar-note num">{c.number ? t('conf.dialIn', { n: c.number }) : ''}{c.pin_set ? ` · ${t('conf.pinSet')}` : ''}</span>
         <Button testId="record-toggle" className={recording ? 'rec-on' : ''} pressed={recording} disabled={!operator} onClick={record}><span className="rec-dot" aria-hidden />{recording ? t('rec.stop') : t('rec.start')}</Button>
         <Button icon="lock" testId="conference-lock" pressed={c.locked} disabled={!operator} title={t('conf.lock.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { locked: !c.locked }))) ?? null)}>{t(c.locked ? 'conf.unlock' : 'conf.lock')}</Button>
+        <Button icon="radio" testId="conference-half-duplex" pressed={!!c.floor} disabled={!operator} title={t('floor.mode.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { half_duplex: !c.floor }))) ?? null)}>{t('floor.mode')}</Button>
         {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
       </div>
+      {c.floor && <FloorBar c={c} floor={c.floor} canSteer={operator} />}
       <div className="room"><MainPicture c={c} canTake={operator} /><Members c={c} canSteer={operator} /></div>
     </main>
   );

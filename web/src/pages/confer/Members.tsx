@@ -12,7 +12,7 @@ import { duration, since } from '../../ui/format';
 import { SentMeter } from '../../ui/TalkButton';
 import { showInConference } from './MainPicture';
 
-const LINKS: Link[] = ['lan', 'cellular', 'vsat', 'tiantong'];
+const LINKS: Link[] = ['lan', 'cellular', 'vsat', 'tiantong', 'radio'];
 
 /** Members by kind of link. */
 export function Members({ c, canSteer }: { c: Conference; canSteer: boolean }) {

@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'react';
 import { useSpeech } from '../../i18n';
 import { go } from '../../route';
 import { conferences } from '../../state/live';
+import { ownFloor, press, release } from '../../state/floor';
 import { mine, setMuted } from '../../state/mine';
 import { useStore } from '../../state/store';
 import { Button } from '../../ui/basic';
@@ -18,9 +19,10 @@ export function MineChip() {
     const down = (e: KeyboardEvent) => {
       if (e.code !== 'Space' || typing(e) || e.repeat || (e.target as HTMLElement).tagName === 'BUTTON') return;
       e.preventDefault();
+      if (conferences.get().get(mine.get()?.conference ?? '')?.floor) { held.current = true; press(); return; }
       if (mine.get()?.muted) { held.current = true; setMuted(false); }
     };
-    const up = (e: Event) => { if (held.current && (!(e instanceof KeyboardEvent) || e.code === 'Space')) { held.current = false; setMuted(true); } };
+    const up = (e: Event) => { if (held.current && (!(e instanceof KeyboardEvent) || e.code === 'Space')) { held.current = false; if (ownFloor.get().held) release(); else setMuted(true); } };
     window.addEventListener('keydown', down); window.addEventListener('keyup', up); window.addEventListener('blur', up);
     return () => { window.removeEventListener('keydown', down); window.removeEventListener('keyup', up); window.removeEventListener('blur', up); };
   }, [!!m]);
