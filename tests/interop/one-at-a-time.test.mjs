@@ -14,11 +14,11 @@ test('one talks at a time: asked for, queued, taken in an emergency, taken back'
   const stage = Stage.open(t, 'one-at-a-time');
   const gateway = await Gateway.open(stage);
   const events = await gateway.events();
-  for (const user of Object.keys(TONES)) await gateway.api.post('/phones', { user, password: `phone-secret-${user}x`, name: `Unit ${user}` });
+  for (const user of Object.keys(TONES)) await gateway.api.post('/phones', { user, password: `unit-secret-word`, name: `Unit ${user}` });
   const conference = await gateway.conference();
   const room = `/conferences/${id(conference.id)}`;
   const phones = Object.fromEntries(await Promise.all(Object.entries(TONES).map(async ([user, hz]) => {
-    const p = await Baresip.open(stage, gateway, { user, password: `phone-secret-${user}x`, say: await tone(stage, `unit-${user}`, hz, { seconds: 140 }), answer: 'auto' });
+    const p = await Baresip.open(stage, gateway, { user, password: `unit-secret-word`, say: await tone(stage, `unit-${user}`, hz, { seconds: 140 }), answer: 'auto' });
     await p.registered();
     return [user, p];
   })));
