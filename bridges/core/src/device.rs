@@ -110,6 +110,8 @@ pub enum DeviceKind {
     Nvr,
     Phone,
     Platform,
+    /// A gateway to radios; its groups are its channels.
+    Radio,
     Other,
 }
 
