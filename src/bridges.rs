@@ -9,6 +9,7 @@ use crate::settings::{Settings, secret};
 /// How SIP requests find their bridge: each claims in the order of this list.
 pub struct Claims {
     gb28181: tokio::sync::mpsc::Receiver<sip::Incoming>,
+    radio: tokio::sync::mpsc::Receiver<sip::Incoming>,
     phone: tokio::sync::mpsc::Receiver<sip::Incoming>,
 }
 
@@ -16,6 +17,8 @@ pub struct Claims {
 pub fn claim(service: &mut sip::Service, settings: &Settings) -> Claims {
     Claims {
         gb28181: service.claim("gb28181", bridge_gb28181::claims(&settings.gb28181)),
+        // Before phones: a gateway is known by its address.
+        radio: service.claim("radio", bridge_radio::claims(&settings.radio)),
         phone: service.claim("phone", bridge_phone::claims(&settings.phone)),
     }
 }
@@ -32,8 +35,13 @@ pub fn build(
     for trunk in &mut phone.trunk {
         trunk.password = secret(&trunk.password).unwrap_or_default();
     }
+    let mut radio = settings.radio.clone();
+    for gateway in &mut radio.gateway {
+        gateway.password = secret(&gateway.password).unwrap_or_default();
+    }
     Ok(vec![
         bridge_gb28181::Gb28181::build(context.clone(), claims.gb28181, gb28181)?,
         bridge_phone::Phone::build(context.clone(), claims.phone, phone),
+        bridge_radio::Radio::build(context.clone(), claims.radio, &radio),
     ])
 }

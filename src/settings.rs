@@ -24,6 +24,7 @@ pub struct Settings {
     pub capture: Capture,
     pub gb28181: bridge_gb28181::Config,
     pub phone: bridge_phone::Config,
+    pub radio: bridge_radio::Config,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -563,6 +564,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     for (key, what) in s.phone.problems() {
         wrong(&format!("phone.{key}"), what);
     }
+    for (key, what) in s.radio.problems() {
+        wrong(&format!("radio.{key}"), what);
+    }
     found
 }
 
@@ -639,6 +643,7 @@ fn secret_references(s: &Settings) -> Vec<(&'static str, &str)> {
     let site = s.gb28181.site_password.as_deref().unwrap_or_default();
     let mut found = vec![("hall.conference_pin", s.hall.conference_pin.as_str()), ("gb28181.site_password", site)];
     found.extend(s.phone.trunk.iter().map(|t| ("phone.trunk", t.password.as_str())));
+    found.extend(s.radio.gateway.iter().map(|g| ("radio.gateway", g.password.as_str())));
     found
 }
 

@@ -36,6 +36,9 @@ fn real() -> BTreeSet<String> {
     for reason in bridge_phone::FAULTS {
         codes.insert(reason.code().to_owned());
     }
+    for reason in bridge_radio::FAULTS {
+        codes.insert(reason.code().to_owned());
+    }
     assert!(codes.len() > 50, "the faults are not where they were: {codes:?}");
     codes
 }
@@ -50,8 +53,8 @@ fn the_page_tells_every_fault_code() {
 fn the_page_says_what_the_program_says() {
     let page = read("docs/ref/diagnosis.md");
     let mut wrong = Vec::new();
-    for reason in bridge_phone::FAULTS {
-        let fault = reason.fault();
+    let phone = bridge_phone::FAULTS.map(bridge_phone::Reason::fault);
+    for fault in phone.into_iter().chain(bridge_radio::FAULTS.map(bridge_radio::Reason::fault)) {
         for sentence in [&fault.zh, &fault.en, &fault.next_zh, &fault.next_en] {
             if !page.contains(sentence.as_str()) {
                 wrong.push(format!("{}: {sentence}", fault.code));
