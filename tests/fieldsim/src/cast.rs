@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::options::{CameraSpec, Cli, Command, PhoneSpec};
+use crate::radio::RadioSpec;
 use crate::report;
 
 #[derive(Debug, Default, Deserialize)]
@@ -10,6 +11,7 @@ use crate::report;
 pub struct FieldFile {
     pub cameras: Vec<CameraSpec>,
     pub phones: Vec<PhoneSpec>,
+    pub radios: Vec<RadioSpec>,
 }
 
 impl FieldFile {
@@ -23,8 +25,8 @@ impl FieldFile {
     }
 }
 
-/// All cameras and phones asked for.
-pub fn cast(cli: Cli) -> Result<(Vec<CameraSpec>, Vec<PhoneSpec>), String> {
+/// All that was asked for.
+pub fn cast(cli: Cli) -> Result<FieldFile, String> {
     let mut all = match &cli.file {
         Some(path) => FieldFile::load(path)?,
         None => FieldFile::default(),
@@ -32,6 +34,7 @@ pub fn cast(cli: Cli) -> Result<(Vec<CameraSpec>, Vec<PhoneSpec>), String> {
     match cli.command {
         Some(Command::Camera(camera)) => all.cameras.push(*camera),
         Some(Command::Phone(phone)) => all.phones.push(*phone),
+        Some(Command::Radio(radio)) => all.radios.push(*radio),
         _ => {}
     }
     match cli.profile.as_deref() {
@@ -60,10 +63,10 @@ pub fn cast(cli: Cli) -> Result<(Vec<CameraSpec>, Vec<PhoneSpec>), String> {
         }
         Some(other) => return Err(format!("unknown profile {other}; known is newcomer")),
     }
-    if all.cameras.is_empty() && all.phones.is_empty() {
+    if all.cameras.is_empty() && all.phones.is_empty() && all.radios.is_empty() {
         return Err("nothing to simulate: give --profile newcomer, --file FILE, or a subcommand (see --help)".into());
     }
-    Ok((all.cameras, all.phones))
+    Ok(all)
 }
 
 /// The three cameras of the standard set; the third needs its password.

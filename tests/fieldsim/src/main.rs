@@ -1,4 +1,4 @@
-//! The simulated field: GB/T 28181 cameras and a SIP phone that speak the real protocols on real sockets.
+//! The simulated field: GB/T 28181 cameras, SIP phones and radio gateways that speak the real protocols on real sockets.
 //! Uses nothing of the gateway. README.md says what it does and how to read the frame code.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -35,6 +35,8 @@ mod phone_media;
 mod pose_strip;
 mod ps;
 mod ptz;
+mod radio;
+mod radio_air;
 mod register;
 mod report;
 mod requests;
@@ -162,7 +164,7 @@ fn field(cli: Cli) -> Result<(), String> {
     let args = cli.field.clone();
     let server = args.server.to_socket_addrs().map_err(|e| format!("server {}: {e}", args.server))?.next();
     let server = server.ok_or(format!("server {} has no address", args.server))?;
-    let (cameras, phones) = cast::cast(cli)?;
+    let cast::FieldFile { cameras, phones, radios } = cast::cast(cli)?;
     let epoch = Instant::now();
     let mut ready = Vec::new();
     for spec in cameras {
@@ -174,7 +176,7 @@ fn field(cli: Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
-    let outcome = runtime.block_on(run(args, server, ready, phones));
+    let outcome = runtime.block_on(run(args, server, ready, phones, radios));
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
@@ -184,6 +186,7 @@ async fn run(
     server: SocketAddr,
     cameras: Vec<(CameraSpec, Vec<Arc<Channel>>)>,
     phones: Vec<PhoneSpec>,
+    radios: Vec<radio::RadioSpec>,
 ) -> Result<(), String> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| format!("no signal handler: {e}"))?;
@@ -194,6 +197,9 @@ async fn run(
     }
     for phone in phones {
         tasks.spawn(phone::run(phone, args.clone(), server, stopped.clone()));
+    }
+    for spec in radios {
+        tasks.spawn(radio::run(spec, args.clone(), server, stopped.clone()));
     }
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::faults::Faults;
+use crate::radio::RadioSpec;
 
 #[derive(clap::Parser)]
-#[command(version, about = "The simulated field: GB/T 28181 cameras and a SIP phone on real sockets.", after_help = EXAMPLES)]
+#[command(version, about = "The simulated field: GB/T 28181 cameras, SIP phones and radio gateways on real sockets.", after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub field: FieldArgs,
     /// Standard set: `newcomer` is three cameras and, when --phone-password is given, a phone
     #[arg(long)]
     pub profile: Option<String>,
-    /// TOML or JSON file with `cameras` and `phones` (see README.md)
+    /// TOML or JSON file with `cameras`, `phones` and `radios` (see README.md)
     #[arg(long)]
     pub file: Option<PathBuf>,
     /// Password of the profile's third camera; without it that camera stays out
@@ -42,6 +43,7 @@ const EXAMPLES: &str = "Examples:
   fieldsim camera --id 34020000001320000001 --keepalive 5 --json
   fieldsim camera --id 34020000001180000002 --channels 2 --transport tcp --media tcp --edition 2022 --audio aac
   fieldsim phone --user 8001 --password SECRET --dial 9000 --pin 1234 --text 'This is the north gate' --record heard.wav
+  fieldsim radio --group 9001 --carrier mcptt --talk 2+3@700#1234 --record air.wav --json
   ffmpeg -i rec.mp4 -f rawvideo -fps_mode passthrough -pix_fmt gray - | fieldsim read --width 640 --height 360";
 
 /// Where the gateway is.
@@ -71,6 +73,8 @@ pub enum Command {
     Camera(Box<CameraSpec>),
     /// One SIP phone
     Phone(Box<PhoneSpec>),
+    /// A gateway to radios with one group
+    Radio(Box<RadioSpec>),
     /// Reads raw gray pictures on stdin, prints `frame,camera` (or `-`) for each
     Read {
         #[arg(long)]
