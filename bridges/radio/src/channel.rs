@@ -19,6 +19,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The name of a radio by its id.
 pub(crate) type Names = Box<dyn Fn(&str) -> Option<String> + Send>;
 
+/// The talker's last words come through the mixer so much after the word that he ended.
+const TAIL: Duration = Duration::from_millis(100);
 /// Most that waits for the session.
 const MOST: usize = 128;
 
@@ -112,6 +114,8 @@ pub(crate) struct Channel {
     burst: Option<Burst>,
     /// The end of `burst` was told: what is kept is still played out.
     ending: bool,
+    /// Until then last words may still come.
+    tail: Option<Instant>,
     /// Without a floor: speech counts until then.
     voice: Option<Instant>,
     /// The radio is not asked for before that.
@@ -136,6 +140,7 @@ impl Channel {
             air: Air::Idle,
             burst: None,
             ending: false,
+            tail: None,
             voice: None,
             wait: None,
             floor: false,
@@ -198,6 +203,7 @@ impl Channel {
             FloorNotice::Idle { .. } => {
                 self.carrier.answer(notice, now);
                 self.end(now);
+                self.tail = self.burst.is_some().then_some(now + TAIL);
             }
             FloorNotice::Granted { .. } => {
                 self.end(now);
@@ -229,6 +235,7 @@ impl Channel {
 
     fn want(&mut self, press: Press, now: Instant) {
         let resumed = std::mem::replace(&mut self.ending, false);
+        self.tail = None;
         match &mut self.burst {
             Some(burst) => burst.press = press,
             None => {
@@ -294,7 +301,7 @@ impl Channel {
         let rest = self.speech.give_up();
         self.unheard(rest, Why::Refused);
         self.told();
-        (self.burst, self.ending, self.wait) = (None, false, None);
+        (self.burst, self.ending, self.wait, self.tail) = (None, false, None, None);
         if self.collided > 0 {
             let ms = std::mem::take(&mut self.collided) * PACKET;
             self.act(Act::Truth(Truth::NotInHall { why: Why::HallTalks, ms, by: String::new() }));
@@ -329,7 +336,8 @@ impl Channel {
                 return self.settle(now);
             }
         }
-        if self.burst.is_none() || self.ending {
+        let last_words = self.ending && loud && self.air != Air::Idle && self.tail.is_some_and(|at| now < at);
+        if self.burst.is_none() || (self.ending && !last_words) {
             self.speech.foresee(payload, loud_ness);
         } else if self.radio.is_some() && self.air == Air::Idle {
             self.unheard(if loud { PACKET } else { 0 }, Why::RadioTalks);
@@ -472,7 +480,7 @@ impl Channel {
         let packet = match self.air {
             Air::Talking => match self.speech.pop() {
                 Some(packet) => Some(packet),
-                None if self.ending => {
+                None if self.ending && self.tail.is_none_or(|at| now >= at) => {
                     self.over(now);
                     if self.carrier.fill() == Fill::Silence { silence() } else { None }
                 }
@@ -487,7 +495,8 @@ impl Channel {
             },
         };
         // An end that came while nothing was kept any more.
-        if self.air == Air::Talking && self.ending && !self.speech.has_speech() {
+        let last = self.ending && self.tail.is_none_or(|at| now >= at);
+        if self.air == Air::Talking && last && !self.speech.has_speech() {
             self.over(now);
         }
         self.settle(now);

@@ -188,6 +188,19 @@ fn info_without_an_answer_talks_all_the_same_and_says_so() {
     assert_eq!(t.heard()[..3], [1, 2, 3]);
 }
 
+/// The end of the floor overtakes the talker's last words on their way through the mixer.
+#[test]
+fn last_words_behind_the_end_are_sent() {
+    let mut t = Try::new(CarrierKind::Dtmf, |_| {});
+    t.notice(taken());
+    t.talk(1..20);
+    t.notice(FloorNotice::Idle { number: 2 });
+    t.talk(20..23);
+    t.quiet(10);
+    assert_eq!(t.heard(), (1..23).collect::<Vec<u8>>());
+    assert_eq!(t.said(), ["*", "#"]);
+}
+
 /// A refusal is told with what was not heard, and asked for again while somebody talks.
 #[test]
 fn a_refusal_is_told() {
