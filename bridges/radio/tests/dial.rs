@@ -31,7 +31,7 @@ impl Rooms for Nothing {
         _: &'a str,
         _: Link,
     ) -> BoxFuture<'a, Result<Seat, Fault>> {
-        Box::pin(async { Err(Fault::new("none", Whose::You, false, "无", "none")) })
+        Box::pin(async { Err(Fault::new("wrong_pin", Whose::You, false, "无", "none")) })
     }
 }
 
