@@ -140,8 +140,17 @@ impl App {
         self.order(bridge, command).await
     }
 
+    /// Calls a number into a seat: a phone, or a group behind a radio gateway by its channel (`radio:GATEWAY/GROUP`).
+    pub async fn dial(&self, to: &str, seat: bridge_core::Seat) -> Result<(), Fault> {
+        let (bridge, to) = to.strip_prefix("radio:").map_or(("phone", to), |group| ("radio", group));
+        self.command_now(bridge, Command::Dial { to: to.to_owned(), seat }).await
+    }
+
     /// Name to show for somebody who is dialled.
     pub fn phone_name(&self, number: &str) -> String {
+        if let Some((_, group)) = self.registry.channel(&bridge_core::ChannelId(number.to_owned())) {
+            return group.name;
+        }
         let name = self.secrets.display_name(bridge_core::AccountKind::Phone, number);
         let device = self.registry.get(&DeviceId::new("phone", number)).map(|d| d.name.clone());
         name.or(device).filter(|n| !n.is_empty()).unwrap_or_else(|| number.to_owned())

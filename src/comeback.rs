@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bridge_core::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -46,7 +45,7 @@ async fn bring_back(app: Shared, lost: Lost) {
         let (tell, mut news) = mpsc::channel(8);
         app.conferences.follow(&conference, &member, &dial, tell);
         app.audit.note("gateway", "", "call_back", &conference, &format!("{dial} {n}"), "ok");
-        if app.command_now("phone", Command::Dial { to: dial.clone(), seat }).await.is_err() {
+        if app.dial(&dial, seat).await.is_err() {
             continue;
         }
         loop {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bridge_core::{Command, Fault, MemberId, Timestamp};
+use bridge_core::{Fault, MemberId, Timestamp};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -273,7 +273,7 @@ async fn call(app: &Shared, run: &Arc<Run>, body: &ListBody, entry: usize) -> Op
         let (member, seat) = seat;
         let (tell, mut news) = mpsc::channel(8);
         app.conferences.follow(&conference, &member, &target.number, tell);
-        let dialled = app.command_now("phone", Command::Dial { to: target.number.clone(), seat }).await;
+        let dialled = app.dial(&target.number, seat).await;
         let fault = match dialled {
             Ok(()) => match wait(app, run, body, entry, &mut news).await {
                 Waited::Answered => return Some(news),

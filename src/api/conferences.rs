@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bridge_core::{ChannelId, Command, Key, MemberId};
+use bridge_core::{ChannelId, Key, MemberId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -123,7 +123,7 @@ pub async fn set_picture(
 
 #[derive(Deserialize, ToSchema)]
 pub struct NewMember {
-    /// A channel whose sound and picture join.
+    /// A channel whose sound and picture join; a radio group is called.
     channel: Option<String>,
     /// A phone to call: an account's name or number.
     dial: Option<String>,
@@ -139,6 +139,15 @@ pub async fn add_member(
     Json(body): Json<NewMember>,
 ) -> Result<(StatusCode, Json<MemberView>), ApiError> {
     match (body.channel, body.dial) {
+        // A radio group is joined by a call to its gateway.
+        (Some(group), None) if group.starts_with("radio:") => {
+            if app.registry.channel(&ChannelId(group.clone())).is_none() {
+                return Err(ApiError::not_found(&format!("channel {group}")));
+            }
+            let view = dial_into(&app, &id, &group)?;
+            who.note(&app, "dial", &id, &group);
+            Ok((StatusCode::CREATED, Json(view)))
+        }
         (Some(channel), None) => {
             let channel = ChannelId(channel);
             if app.registry.channel(&channel).is_none() {
@@ -164,7 +173,7 @@ pub(super) fn dial_into(app: &Shared, id: &str, to: &str) -> Result<MemberView, 
     let (app, to) = (app.clone(), to.to_owned());
     // The call's progress is told by the seat; what is wrong before it left us is told here.
     tokio::spawn(async move {
-        let dialled = app.command_now("phone", Command::Dial { to: to.clone(), seat }).await;
+        let dialled = app.dial(&to, seat).await;
         if let Err(fault) = dialled {
             let (zh, en) = (format!("呼叫 {to} 失败：{}", fault.zh), format!("Call to {to} failed: {}", fault.en));
             app.events.notice(Severity::Warning, &zh, &en, &to);

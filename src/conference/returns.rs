@@ -1,7 +1,7 @@
 //! Members whose phones the network dropped: their seat is kept and the phone is called again; and who wants to know what
 //! becomes of a member that was called.
 
-use bridge_core::{MemberId, Seat, SeatCommand, SeatReport};
+use bridge_core::{Link, MemberId, Seat, SeatCommand, SeatReport};
 use media_hub::Fault;
 use tokio::sync::mpsc;
 
@@ -76,6 +76,9 @@ impl Conferences {
     pub fn dialled(&self, id: &str, member: &MemberId, dial: &str) {
         let _ = self.with(id, |room, _| {
             if let Some(entry) = room.members.get_mut(member) {
+                if dial.starts_with("radio:") {
+                    entry.link = Link::Radio;
+                }
                 entry.dial = Some(dial.to_owned());
             }
             Ok(())

@@ -15,7 +15,8 @@ const RADIO_TONE = 700, PHONE_TONE = 1250;
 const ON = 0.6, OFF = 1.4;
 const CARRIERS = [
   { carrier: 'rtp', set: {} },
-  { carrier: 'dtmf', set: {} },
+  // Called by the hall; the others come by calls of their own.
+  { carrier: 'dtmf', set: {}, called: true },
   { carrier: 'info', set: { info: { form: 'xml', grant: 'message' } }, more: ['--grant-ms', '300'] },
   { carrier: 'mcptt', set: {}, more: ['--grant-ms', '300'] },
   { carrier: 'ed137', set: { key_up: 40 } },
@@ -38,7 +39,7 @@ function begins({ rate, samples }, threshold = 0.01) {
 const peak = ({ rate, samples }, at, from, to) => samples.subarray(at + Math.round(rate * from / 1000), at + Math.round(rate * to / 1000)).reduce((most, s) => Math.max(most, Math.abs(s)), 0);
 const median = (all) => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)];
 
-async function open(t, name, { carrier, set = {}, more = [], talks = [], message = [] }) {
+async function open(t, name, { carrier, set = {}, more = [], talks = [], message = [], called = false }) {
   const stage = Stage.open(t, name);
   const port = await freePorts(2);
   const group = { number: '9001', name: 'Flood team', conference: '9500' };
@@ -53,8 +54,13 @@ async function open(t, name, { carrier, set = {}, more = [], talks = [], message
   const phone = await Baresip.open(stage, gateway, { user: '8001', password: 'phone-secret-01x', say: says });
   await phone.registered();
   await phone.dial('9500');
-  const field = Field.open(stage, gateway, ['radio', '--group', '9001', '--carrier', carrier, '--port', String(port), '--call', '--record', air, ...talks.flatMap((x) => ['--talk', x]), ...message.flatMap((x) => ['--message', x]), ...more]);
+  const field = Field.open(stage, gateway, ['radio', '--group', '9001', '--carrier', carrier, '--port', String(port), ...(called ? [] : ['--call']), '--record', air, ...talks.flatMap((x) => ['--talk', x]), ...message.flatMap((x) => ['--message', x]), ...more]);
   const of = (event) => field.events.filter((e) => e.event === event);
+  if (called) {
+    await until('the gateway answers', async () => (await gateway.api.get('/devices/radio%3Agw')).online, 20);
+    const member = await gateway.api.post(`/conferences/${id(conference.id)}/members`, { channel: 'radio:gw/9001' });
+    assert.deepEqual([member.name, member.state], ['Flood team', 'calling']);
+  }
   await until('the group is in the conference', async () => {
     const { members } = await gateway.api.get(`/conferences/${id(conference.id)}`);
     return of('radio_call').length && members.filter((m) => m.state === 'connected').length === 2;
