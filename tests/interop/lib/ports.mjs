@@ -3,6 +3,8 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 
 const LOW = 20_000, HIGH = 31_500;
+// Single ports lie apart from long rows: scattered among them they would leave no room for a row after a few gateways.
+const ROWS_END = 28_400, ROW = 100;
 
 const tcpFree = (port) => new Promise((done) => {
   const server = net.createServer();
@@ -19,7 +21,9 @@ const given = new Set();
 /** The first of `count` ports in a row whose first is free for UDP and TCP. */
 export async function freePorts(count = 1) {
   for (let tries = 0; tries < 200; tries++) {
-    const port = LOW + 2 * Math.floor(Math.random() * ((HIGH - LOW - count) / 2));
+    const port = count >= ROW
+      ? LOW + count * Math.floor(Math.random() * ((ROWS_END - LOW) / count))
+      : ROWS_END + 2 * Math.floor(Math.random() * ((HIGH - ROWS_END - count) / 2));
     const all = Array.from({ length: count }, (_, n) => port + n);
     if (all.some((p) => given.has(p))) continue;
     if (!(await tcpFree(port)) || !(await udpFree(port))) continue;
