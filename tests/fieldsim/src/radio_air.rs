@@ -256,14 +256,10 @@ impl Air {
         if self.spec.carrier != "dtmf" || self.digit_in.replace(stamp) == Some(stamp) {
             return;
         }
-        match event {
-            10 => {
-                if self.press() && self.keyed.is_none() {
-                    self.key();
-                }
-            }
-            11 => self.unkey(),
-            _ => {}
+        if *event == 10 && self.press() && self.keyed.is_none() {
+            self.key();
+        } else if *event == 11 {
+            self.unkey();
         }
     }
 
