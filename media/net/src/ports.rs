@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn even_pairs_rest_before_reuse() {
         let ip = "127.0.0.1".parse().unwrap();
-        let pool = PortPool::new(ip, 42_101..=42_107, Duration::from_millis(40));
+        let pool = PortPool::new(ip, 18_101..=18_107, Duration::from_millis(40));
         assert_eq!(pool.stats().total, 3);
         let a = pool.udp().unwrap();
         let (l, lease) = pool.tcp().unwrap();
@@ -234,7 +234,7 @@ mod tests {
         );
         assert_eq!(l.local_addr().unwrap().port(), lease.port());
         // someone else holds the third pair's RTCP port
-        let foreign = std::net::UdpSocket::bind(("127.0.0.1", 42_107)).unwrap();
+        let foreign = std::net::UdpSocket::bind(("127.0.0.1", 18_107)).unwrap();
         assert!(matches!(pool.udp(), Err(PortError::Bind(_))));
         assert_eq!((pool.stats().used, pool.stats().foreign), (2, 1));
         drop((foreign, a));
@@ -249,7 +249,7 @@ mod tests {
             println!("no IPv6 on this machine");
             return;
         }
-        let pool = PortPool::new(Ipv4Addr::UNSPECIFIED.into(), 42_111..=42_119, Duration::ZERO);
+        let pool = PortPool::new(Ipv4Addr::UNSPECIFIED.into(), 18_111..=18_119, Duration::ZERO);
         let (dual, plain) = (pool.dual().unwrap(), pool.plain().unwrap());
         let mut buffer = [0; 9];
         for peer in ["127.0.0.1:0", "[::1]:0"] {

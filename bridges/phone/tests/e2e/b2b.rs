@@ -543,17 +543,17 @@ async fn early_media_of_a_phone_that_is_passed_over_does_not_stand_in_the_way() 
         return;
     }
     let config = Config { fork: ForkOrder::ByQ, fork_step: 2, ..Config::default() };
-    let gw = Gateway::start(39_500, config).await;
+    let gw = Gateway::start(23_500, config).await;
     let mut records = gw.records();
-    let mut a = Baresip::start(phone("8001", "secret1", gw.port, "PCMA", 440.0, 39_510));
+    let mut a = Baresip::start(phone("8001", "secret1", gw.port, "PCMA", 440.0, 23_510));
     let mut b = Baresip::start(Account {
         extra: ";answermode=auto;regq=0.5",
-        ..phone("8003", "secret3", gw.port, "PCMA", 700.0, 39_540)
+        ..phone("8003", "secret3", gw.port, "PCMA", 700.0, 23_540)
     });
     gw.wait_online("8001", true).await;
     gw.wait_online("8003", true).await;
     let early = [Invite, AnswerSdp("183 Session Progress", "8"), Cancel, Ok, Answer("487 Request Terminated"), Ack];
-    let first = Sipp::phone_of("8003", ";q=1.0", 39_570, gw.port, &early);
+    let first = Sipp::phone_of("8003", ";q=1.0", 23_570, gw.port, &early);
     let began = std::time::Instant::now();
     a.dial("8003", gw.port);
     live(&gw, CallState::Talking).await;

@@ -122,6 +122,15 @@ impl Raw {
         self.timestamp = self.timestamp.wrapping_add(1600);
     }
 
+    /// Its sound goes on: waits for this many packets.
+    pub async fn goes_on(&self, packets: usize) {
+        let (mut sound, end) = (0, Instant::now() + Duration::from_secs(5));
+        while sound < packets {
+            assert!(Instant::now() < end, "the sound of {} does not go on: {sound} packets in 5 s", self.user);
+            sound += self.hear(Duration::from_millis(100)).await.len();
+        }
+    }
+
     /// What comes within this time: (RTP packets, their sequence numbers in a row, time stamps by 160).
     pub async fn hear(&self, time: Duration) -> Vec<(u16, u32, u8, Vec<u8>)> {
         let end = Instant::now() + time;

@@ -83,19 +83,19 @@ async fn a_member_takes_a_call_into_the_conference() {
 /// has the seat, and the member hangs up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_hands_its_seat_on_blindly() {
-    let gw = Gateway::start(39_400, Config::default()).await;
+    let gw = Gateway::start(23_400, Config::default()).await;
     let mut records = gw.records();
-    let mut a = Pjsip::start("8001", &gw, 39_410, "PCMA/8000", 440.0).await;
-    let mut b = Pjsip::start("8005", &gw, 39_420, "PCMU/8000", 1300.0).await;
+    let mut a = Pjsip::start("8001", &gw, 23_410, "PCMA/8000", 440.0).await;
+    let mut b = Pjsip::start("8005", &gw, 23_420, "PCMU/8000", 1300.0).await;
     let browser = gw.rooms.browser("700", 1000.0);
     a.order("dial 700");
     a.said("up 0").await;
     gw.rooms.wait("Connected", 5).await;
-    for (uri, code) in [("sip:9998@127.0.0.1:39400", "404"), ("sip:8002@127.0.0.1:39400", "480")] {
+    for (uri, code) in [("sip:9998@127.0.0.1:23400", "404"), ("sip:8002@127.0.0.1:23400", "480")] {
         a.order(&format!("xfer 0 {uri}"));
         a.said(&format!("transfer 0 {code}")).await;
     }
-    a.order("xfer 0 sip:8005@127.0.0.1:39400");
+    a.order("xfer 0 sip:8005@127.0.0.1:23400");
     b.said("incoming 0").await;
     b.order("ring 0 180");
     a.said("transfer 0 180").await;
@@ -104,7 +104,7 @@ async fn a_member_hands_its_seat_on_blindly() {
     a.hears(1000.0, &[440.0]).await;
     room_hears(&gw, 440.0, 1300.0).await;
     let told = gw.rooms.reports().len();
-    a.order("xfer 0 sip:8005@127.0.0.1:39400");
+    a.order("xfer 0 sip:8005@127.0.0.1:23400");
     b.said("incoming 1").await;
     b.order("answer 1");
     a.said("transfer 0 200 True").await;

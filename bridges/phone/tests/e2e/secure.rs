@@ -134,11 +134,11 @@ async fn a_phone_of_dtls_alone_is_called_over_tls() {
     if crate::baresip::missing() {
         return;
     }
-    let gw = Gateway::start_tls(39_100, Config::default()).await;
+    let gw = Gateway::start_tls(23_100, Config::default()).await;
     let dtls = format!(";answermode=auto{TLS};mediaenc=dtls_srtp");
     let asked = |phone: &Baresip| phone.log().matches("got re-INVITE").count();
-    let mut a = Baresip::start(phone("8001", "secret1", gw.port, 440.0, 39_110, ""));
-    let mut b = Baresip::start(phone("8002", "secret2", gw.port, 700.0, 39_140, &dtls));
+    let mut a = Baresip::start(phone("8001", "secret1", gw.port, 440.0, 23_110, ""));
+    let mut b = Baresip::start(phone("8002", "secret2", gw.port, 700.0, 23_140, &dtls));
     gw.wait_online("8001", true).await;
     gw.wait_online("8002", true).await;
     for (round, again) in [("first", 1), ("second", 1)] {
@@ -157,7 +157,7 @@ async fn a_phone_of_dtls_alone_is_called_over_tls() {
     b.quit();
     // Called by a conference.
     let browser = gw.rooms.browser("700", 900.0);
-    let mut c = Baresip::start(phone("8004", "secret4", gw.port, 1300.0, 39_170, &dtls));
+    let mut c = Baresip::start(phone("8004", "secret4", gw.port, 1300.0, 23_170, &dtls));
     gw.wait_online("8004", true).await;
     gw.bridge.command(Command::Dial { to: "8004".into(), seat: gw.rooms.seat("700") }).await.unwrap();
     gw.rooms.wait("Connected", 5).await;
@@ -168,7 +168,7 @@ async fn a_phone_of_dtls_alone_is_called_over_tls() {
     assert_eq!(asked(&c), 1, "{}", c.log());
     c.quit();
     // Who has called by DTLS is called by it.
-    let mut d = Baresip::start(phone("8005", "secret5", gw.port, 1500.0, 39_200, &dtls));
+    let mut d = Baresip::start(phone("8005", "secret5", gw.port, 1500.0, 23_200, &dtls));
     gw.wait_online("8005", true).await;
     let told = gw.rooms.reports().len();
     d.command("dial", &format!("sip:700@127.0.0.1:{}{TLS}", gw.port + 1));

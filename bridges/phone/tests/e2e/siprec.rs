@@ -264,7 +264,7 @@ async fn a_recorder_gets_srtp_where_it_is_wanted() {
     if crate::baresip::missing() || sipp::missing() {
         return;
     }
-    let (gateway, port, media) = (39_300, 39_302, 39_380);
+    let (gateway, port, media) = (23_300, 23_302, 23_380);
     let mut config = siprec(port, "", 1);
     config.siprec.srtp = true;
     // First one that does not know it.
