@@ -21,6 +21,8 @@ pub(crate) type Names = Box<dyn Fn(&str) -> Option<String> + Send>;
 
 /// The talker's last words come through the mixer so much after the word that he ended.
 const TAIL: Duration = Duration::from_millis(100);
+/// A radio that has the channel and of which no sound came so long has let go: its release was lost (as T1 of TS 24.380).
+const SOUNDLESS: Duration = Duration::from_secs(4);
 /// Most that waits for the session.
 const MOST: usize = 128;
 
@@ -33,6 +35,8 @@ pub(crate) enum Truth {
     NotInHall { why: Why, ms: u32, by: String },
     /// The gateway said nothing to our press; we talk all the same.
     NoGrant,
+    /// A radio's release did not come; it counts as having let go.
+    NoRelease,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub(crate) struct Rules {
     pub grant: Duration,
     pub key_up: Duration,
     pub hang: Duration,
+    /// A radio that holds its key longer has let go unheard.
+    pub talk_limit: Duration,
     pub buffer: u32,
     pub threshold: f32,
     pub permit_tone: bool,
@@ -102,6 +108,15 @@ struct Radio {
     who: Option<Who>,
     /// The hall does not hear it, since then.
     cut: Option<Instant>,
+    /// Its last sound; none while it waits for the floor and may be silent.
+    sound: Option<Instant>,
+}
+
+impl Radio {
+    /// When its release counts as lost.
+    fn lost(&self, limit: Duration) -> Option<Instant> {
+        self.sound.map(|at| (at + SOUNDLESS).min(self.since + limit))
+    }
 }
 
 pub(crate) struct Channel {
@@ -209,7 +224,7 @@ impl Channel {
                 self.end(now);
                 self.carrier.answer(notice, now);
                 if let Some(radio) = &mut self.radio {
-                    radio.cut = None;
+                    (radio.cut, radio.sound, radio.since) = (None, Some(now), now);
                     self.owed = false;
                     if self.rules.permit_tone {
                         self.tone = tones::packets(Tone::Permit, self.rules.alaw);
@@ -220,6 +235,7 @@ impl Channel {
                 self.carrier.answer(notice, now);
                 if let Some(radio) = &mut self.radio {
                     radio.cut.get_or_insert(now);
+                    radio.sound.get_or_insert(now);
                     self.owed = self.rules.deny_tone && !self.carrier.says_no();
                 }
             }
@@ -351,6 +367,9 @@ impl Channel {
 
     /// What comes of the gateway.
     pub fn input(&mut self, input: Input<'_>, now: Instant) {
+        if let (Some(radio), Input::Rtp { sound: true, .. }) = (&mut self.radio, &input) {
+            radio.sound = Some(now);
+        }
         self.carrier.input(input, now);
         self.settle(now);
     }
@@ -368,6 +387,11 @@ impl Channel {
         if self.voice.is_some_and(|at| now >= at) {
             self.voice = None;
             self.end(now);
+        }
+        let lost = self.radio.as_ref().and_then(|radio| radio.lost(self.rules.talk_limit));
+        if lost.is_some_and(|at| now >= at) && self.carrier.forget() {
+            self.act(Act::Truth(Truth::NoRelease));
+            self.heard(Event::Released, now);
         }
         self.key(now);
         self.settle(now);
@@ -421,9 +445,9 @@ impl Channel {
                 self.unheard(waited, Why::RadioTalks);
                 self.tone.clear();
                 let identity = by.as_ref().map(|who| self.identity(who));
-                let known = self.radio.as_ref().map(|r| (r.since, r.cut));
-                let (since, cut) = known.unwrap_or((now, None));
-                self.radio = Some(Radio { since, who: by, cut });
+                let known = self.radio.as_ref().map(|r| (r.since, r.cut, r.sound));
+                let (since, cut, sound) = known.unwrap_or((now, None, (!self.floor).then_some(now)));
+                self.radio = Some(Radio { since, who: by, cut, sound });
                 self.act(Act::Key(Key::Pressed {
                     by: identity,
                     priority: priority.or(self.rules.priority),

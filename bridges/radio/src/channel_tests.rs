@@ -43,6 +43,7 @@ impl Try {
             grant: ms(u64::from(gateway.grant_timeout)),
             key_up: ms(u64::from(gateway.key_up)),
             hang: ms(u64::from(gateway.hang)),
+            talk_limit: Duration::from_secs(u64::from(gateway.talk_limit)),
             buffer: gateway.buffer,
             threshold: gateway.speech_dbov,
             permit_tone: gateway.permit_tone,
@@ -306,4 +307,48 @@ fn a_slow_key_up_loses_no_more_than_the_buffer() {
     let heard = t.heard();
     assert!(heard[0] > 25 && heard.last() == Some(&59), "{heard:?}");
     assert!(matches!(t.truths()[..], [Truth::NotOnRadio { why: Why::TooLate, .. }]), "{:?}", t.truths());
+}
+
+/// The release was lost: after 4 s without sound, or at the limit, the radio counts as having let go and the hall is heard again.
+#[test]
+fn a_lost_release_does_not_block_the_group() {
+    let sound = || Input::Rtp { extension: None, sound: true, loud: false };
+    let mut t = Try::new(CarrierKind::Dtmf, |g| g.talk_limit = 10);
+    t.input(Input::Digit('*'));
+    for _ in 0..100 {
+        t.input(sound());
+        t.quiet(1);
+    }
+    t.quiet(195);
+    assert_eq!(t.keys().last(), Some(&Key::Pressed { by: None, priority: None, emergency: false }));
+    t.talk(1..50);
+    assert_eq!((t.keys().last(), t.truths().first()), (Some(&Key::Released), Some(&Truth::NoRelease)));
+    t.quiet(60);
+    assert!(t.heard().len() > 40 && t.heard().ends_with(&[48, 49]), "{:?}", t.heard());
+    // Its next press counts again; with sound that goes on the limit ends it.
+    t.input(Input::Digit('*'));
+    for _ in 0..499 {
+        t.input(sound());
+        t.quiet(1);
+    }
+    assert!(matches!(t.keys().last(), Some(Key::Pressed { .. })));
+    t.quiet(2);
+    assert_eq!(t.keys().last(), Some(&Key::Released));
+}
+
+/// Who waits for the floor sends nothing yet; with the grant its sound is waited for.
+#[test]
+fn a_radio_that_waits_for_the_floor_may_be_silent() {
+    let mut t = Try::new(CarrierKind::Mcptt, |g| g.mcptt.server = true);
+    t.notice(FloorNotice::Idle { number: 1 });
+    t.input(Input::Floor(&Message::new(Kind::Request, 9)));
+    t.notice(taken());
+    t.notice(FloorNotice::Queued { place: 1, of: 1 });
+    t.quiet(500);
+    assert!(matches!(t.keys().last(), Some(Key::Pressed { .. })));
+    t.notice(FloorNotice::Granted { left: Duration::from_secs(30) });
+    t.quiet(190);
+    assert!(matches!(t.keys().last(), Some(Key::Pressed { .. })));
+    t.quiet(20);
+    assert_eq!(t.keys().last(), Some(&Key::Released));
 }

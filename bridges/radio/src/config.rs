@@ -85,7 +85,7 @@ pub struct GatewayConfig {
     pub register: bool,
     /// Seconds.
     pub expires: u32,
-    /// Seconds between OPTIONS; 0: none, and the gateway counts as being there.
+    /// Seconds between OPTIONS; 0: none, and the gateway is there while our registration is.
     pub ping_interval: u32,
     pub link: Link,
     pub carrier: CarrierKind,
@@ -100,6 +100,8 @@ pub struct GatewayConfig {
     pub buffer: u32,
     /// Silence that ends a transmission in a conference without a floor, and that of a radio with `rtp` or `vox`.
     pub hang: u32,
+    /// Seconds after which a radio that told no release counts as having let go.
+    pub talk_limit: u32,
     /// dB below overload that count as speech.
     pub speech_dbov: f32,
     /// A radio that gets the floor hears a tone.
@@ -331,6 +333,7 @@ impl Default for GatewayConfig {
             key_up: 0,
             buffer: 2000,
             hang: 500,
+            talk_limit: 120,
             speech_dbov: -45.0,
             permit_tone: false,
             deny_tone: true,
@@ -410,6 +413,7 @@ impl Config {
             want(!g.register || !g.user.is_empty(), "register needs a user");
             want((60..=86_400).contains(&g.expires), "expires must lie between 60 and 86400");
             want(g.ping_interval == 0 || (2..=300).contains(&g.ping_interval), "ping_interval must be 0 or 2 to 300");
+            want(g.ping_interval != 0 || g.register, "ping_interval 0 needs register: else nobody sees a dead gateway");
             want(!g.group.is_empty() && g.group.len() <= MOST_GROUPS, "needs 1 to 256 groups");
             want(g.group.iter().all(|r| sound_name(&r.number, 32)), "a group's number has 1 to 32 letters and digits");
             let numbers: BTreeSet<_> = g.group.iter().map(|r| &r.number).collect();
@@ -419,6 +423,7 @@ impl Config {
             want(g.key_up <= 1000, "key_up must be at most 1000");
             want((200..=2000).contains(&g.buffer), "buffer must lie between 200 and 2000");
             want((100..=3000).contains(&g.hang), "hang must lie between 100 and 3000");
+            want((10..=600).contains(&g.talk_limit), "talk_limit must lie between 10 and 600");
             want((-80.0..=-10.0).contains(&g.speech_dbov), "speech_dbov must lie between -80 and -10");
             let digits = [&g.dtmf.press, &g.dtmf.release];
             want(digits.into_iter().all(|d| digit(d)), "dtmf.press and dtmf.release are one key each");

@@ -17,13 +17,14 @@ pub enum Reason {
     RadioTalks,
     ChannelRefused,
     NoGrant,
+    NoRelease,
     NotInHall,
     RadioNotSupported,
     RadioStopping,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 15] = [
+pub const ALL: [Reason; 16] = [
     Reason::UnknownGroup,
     Reason::GatewayDown,
     Reason::GroupTaken,
@@ -36,6 +37,7 @@ pub const ALL: [Reason; 15] = [
     Reason::RadioTalks,
     Reason::ChannelRefused,
     Reason::NoGrant,
+    Reason::NoRelease,
     Reason::NotInHall,
     Reason::RadioNotSupported,
     Reason::RadioStopping,
@@ -190,6 +192,15 @@ impl Reason {
                 "The gateway did not confirm the key; speech was sent all the same",
                 "核对载波设置中的授权方式",
                 "Check what stands for a grant in the carrier's settings",
+            ),
+            Reason::NoRelease => w(
+                "radio_no_release",
+                Whose::Peer,
+                true,
+                "没有收到对讲机松键，已按松键处理",
+                "The release of a radio's key did not come; it counts as let go",
+                "检查与网关之间的丢包",
+                "Check the loss on the way to the gateway",
             ),
             Reason::NotInHall => w(
                 "radio_not_heard",

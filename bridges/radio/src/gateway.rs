@@ -53,7 +53,7 @@ impl Gateway {
             target: config.target()?,
             id: DeviceId::new(NAME, &config.name),
             reader: Reader::new(&config.text),
-            up: watch::channel(config.ping_interval == 0 && !config.register).0,
+            up: watch::channel(false).0,
             taken: Mutex::default(),
             config: config.clone(),
         })

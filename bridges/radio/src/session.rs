@@ -82,6 +82,7 @@ impl Session {
             grant: c.patience(c.grant_timeout),
             key_up: ms(c.key_up),
             hang: ms(c.hang),
+            talk_limit: Duration::from_secs(u64::from(c.talk_limit)),
             buffer: c.buffer,
             threshold: c.speech_dbov,
             permit_tone: c.permit_tone,
@@ -327,6 +328,7 @@ impl Session {
             Truth::NotOnRadio { ms, by, .. } => (Reason::ChannelRefused, *ms, by.as_str()),
             Truth::NotInHall { ms, by, .. } => (Reason::NotInHall, *ms, by.as_str()),
             Truth::NoGrant => (Reason::NoGrant, 0, ""),
+            Truth::NoRelease => (Reason::NoRelease, 0, ""),
         };
         let seconds = f64::from(ms) / 1000.0;
         let fact = if by.is_empty() { format!("{seconds:.1} s") } else { format!("{by}, {seconds:.1} s") };

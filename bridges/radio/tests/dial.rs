@@ -55,6 +55,67 @@ impl DeviceStore for Nothing {
     }
 }
 
+const BOX: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="box">
+<recv request="INVITE" optional="true" next="1"/>
+<recv request="OPTIONS"/>
+<send next="2"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+<label id="1"/>
+<send><![CDATA[
+SIP/2.0 180 Ringing
+[last_Via:]
+[last_From:]
+[last_To:];tag=[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port]>
+Content-Length: 0
+
+]]></send>
+<send retrans="500"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=box 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+
+]]></send>
+<recv request="ACK"/>
+<recv request="BYE"/>
+<send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+<label id="2"/>
+</scenario>
+"#;
 const OURS: u16 = 29_460;
 const SIPP: u16 = 29_470;
 
@@ -77,7 +138,7 @@ async fn a_group_is_called_talked_to_and_left() {
         gateway: vec![GatewayConfig {
             name: "gw".into(),
             address: format!("127.0.0.1:{SIPP}"),
-            ping_interval: 0,
+            ping_interval: 300,
             group: vec![group],
             ..GatewayConfig::default()
         }],
@@ -89,7 +150,7 @@ async fn a_group_is_called_talked_to_and_left() {
         registry: Registry::new(Vec::new(), Arc::new(Nothing)),
         reports: Reports::new().0,
         sip,
-        ports: media_net::PortPool::new([127, 0, 0, 1].into(), 32_900..=32_960, Duration::from_secs(1)),
+        ports: media_net::PortPool::new([127, 0, 0, 1].into(), 19_900..=19_960, Duration::from_secs(1)),
         media_address: None,
         rooms: Arc::new(Nothing),
         credentials: Arc::new(Nothing),
@@ -100,13 +161,14 @@ async fn a_group_is_called_talked_to_and_left() {
     let bridge = Radio::build(ctx.clone(), incoming, &config);
     let stop = CancellationToken::new();
     tokio::spawn(service.run(stop.clone()));
-    let running = tokio::spawn(bridge.clone().run());
 
     // SIPp sends our sound back, as a box does that hears its own transmitter.
+    let scenario = std::env::temp_dir().join(format!("skybridge-radio-box-{}.xml", std::process::id()));
+    std::fs::write(&scenario, BOX).unwrap();
     let mut sipp = Program::new("sipp")
         .args([
-            "-sn",
-            "uas",
+            "-sf",
+            scenario.to_str().unwrap(),
             "-i",
             "127.0.0.1",
             "-p",
@@ -114,7 +176,7 @@ async fn a_group_is_called_talked_to_and_left() {
             "-mp",
             "29480",
             "-m",
-            "1",
+            "2",
             "-rtp_echo",
             "-nostdin",
         ])
@@ -123,6 +185,13 @@ async fn a_group_is_called_talked_to_and_left() {
         .spawn()
         .expect("sipp is installed");
     tokio::time::sleep(Duration::from_millis(700)).await;
+    let running = tokio::spawn(bridge.clone().run());
+    let there = || ctx.registry.get(&DeviceId::new(NAME, "gw")).is_some_and(|d| d.online);
+    let end = Instant::now() + Duration::from_secs(5);
+    while !there() {
+        assert!(Instant::now() < end, "the gateway is not seen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     let seat = |name: &str| {
         let (orders, commands) = mpsc::channel(8);
@@ -178,7 +247,8 @@ async fn a_group_is_called_talked_to_and_left() {
     );
     assert_eq!(count("skybridge_radio_keyings_total", "hall"), 1.0);
     let ended = tokio::task::spawn_blocking(move || sipp.wait()).await.unwrap().unwrap();
-    assert_eq!(ended.code(), Some(0), "SIPp saw INVITE, ACK and BYE");
+    assert_eq!(ended.code(), Some(0), "SIPp saw OPTIONS, INVITE, ACK and BYE");
+    std::fs::remove_file(&scenario).unwrap();
     ctx.shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(3), running).await.expect("ends").unwrap();
     stop.cancel();

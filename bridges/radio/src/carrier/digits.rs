@@ -58,6 +58,10 @@ impl Carrier for Digits {
 
     fn tick(&mut self, _: Instant) {}
 
+    fn forget(&mut self) -> bool {
+        std::mem::replace(&mut self.radio, false)
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         None
     }

@@ -310,6 +310,10 @@ impl Carrier for Mcptt {
         }
     }
 
+    fn forget(&mut self) -> bool {
+        std::mem::replace(&mut self.radio, false)
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         self.again.as_ref().map(|(at, ..)| *at)
     }

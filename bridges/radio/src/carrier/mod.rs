@@ -152,6 +152,10 @@ pub(crate) trait Carrier: Send {
     fn answer(&mut self, notice: &FloorNotice, now: Instant);
     fn input(&mut self, input: Input<'_>, now: Instant);
     fn tick(&mut self, now: Instant);
+    /// The radio's release was lost: it counts as having let go. False where the sound itself tells the key.
+    fn forget(&mut self) -> bool {
+        false
+    }
     fn next_timeout(&self) -> Option<Instant>;
     fn poll(&mut self) -> Option<Out>;
     /// The header extension of each packet of sound: profile and its word.
