@@ -1,4 +1,4 @@
-//! Phones that dropped out of a conference by the network are called again.
+//! Phones and radio groups that dropped out of a conference by the network are called again.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::api::Shared;
 use crate::conference::{Lost, MemberNews};
 use crate::events::Severity;
 
-/// Phones that are called back at once; more wait for their turn.
-const MOST: usize = 64;
+/// Members that are called back at once; more wait for their turn. A radio group keeps its place while its gateway is away.
+const MOST: usize = 256;
 /// No phone rings longer; the bridge's own limit is below.
 const LONGEST: Duration = Duration::from_secs(180);
 
@@ -38,13 +38,22 @@ async fn bring_back(app: Shared, lost: Lost) {
     let name = app.phone_name(&dial);
     let say = |zh: &str, en: &str| app.events.notice(Severity::Warning, zh, en, &conference);
     say(&format!("{name} 因网络中断掉线，正在回拨"), &format!("{name} was dropped by the network and is called back"));
-    for n in 1..=settings.call_back_tries {
-        tokio::time::sleep(Duration::from_secs(u64::from(settings.call_back_pause))).await;
+    // A radio gateway that comes back finds its groups in their conferences, however long its mast had no power.
+    let radio = dial.starts_with("radio:");
+    let mut n = 0;
+    while radio || n < settings.call_back_tries {
+        n += 1;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(u64::from(settings.call_back_pause))) => {}
+            () = app.shutdown.cancelled() => return,
+        }
         // Removed by an operator, or back by itself: then there is no seat.
         let Some(seat) = app.conferences.seat_again(&conference, &member) else { return };
         let (tell, mut news) = mpsc::channel(8);
         app.conferences.follow(&conference, &member, &dial, tell);
-        app.audit.note("gateway", "", "call_back", &conference, &format!("{dial} {n}"), "ok");
+        if n <= settings.call_back_tries {
+            app.audit.note("gateway", "", "call_back", &conference, &format!("{dial} {n}"), "ok");
+        }
         if app.dial(&dial, seat).await.is_err() {
             continue;
         }

@@ -10,7 +10,8 @@ use super::room::Room;
 use super::rooms::Conferences;
 
 /// Ends of a leg that nobody meant.
-const BROKEN: [&str; 4] = ["media_timeout", "signalling_lost", "refresh_missing", "unreachable"];
+const BROKEN: [&str; 6] =
+    ["media_timeout", "signalling_lost", "refresh_missing", "unreachable", "radio_gateway_down", "radio_group_lost"];
 
 /// A member whose phone the network dropped.
 #[derive(Debug, Clone)]

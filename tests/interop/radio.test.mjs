@@ -162,6 +162,30 @@ test('an emergency of a radio is an alarm', { timeout: 60_000 }, async (t) => {
   assert.match(JSON.stringify(alarm), /Boat one/);
 });
 
+test('a gateway that dies leaves with a cause, the conference goes on, and with its return the group is back', { timeout: 120_000 }, async (t) => {
+  const s = await open(t, 'radio-dies', { carrier: 'dtmf', called: true, talks: ['2+2@700#1234'] });
+  const members = async () => (await s.gateway.api.get(`/conferences/${id(s.conference.id)}`)).members;
+  const group = async () => (await members()).find((m) => m.name === 'Flood team');
+  await until('a transmission of the hall', () => s.of('radio_unkeyed').some((e) => e.by === 'hall'), 15);
+  await s.field.process.kill();
+  const died = performance.now();
+  const lost = await until('the group is not connected any more', async () => { const m = await group(); return m?.state !== 'connected' && m; }, 30);
+  say(`${Math.round(performance.now() - died)} ms from the death to ${lost.state} (${lost.fault?.code})`);
+  assert.equal(lost.fault.code, 'radio_gateway_down');
+  assert.equal((await s.gateway.api.get('/devices/radio%3Agw')).online, false);
+  assert.equal((await members()).filter((m) => m.state === 'connected').length, 1, 'the phone stays');
+  // Longer than the tries that a phone gets.
+  await wait(17_000);
+  assert.equal((await group()).state, lost.state, 'it is waited for');
+  const air = s.stage.file('air-again.wav');
+  Field.open(s.stage, s.gateway, ['radio', '--group', '9001', '--carrier', 'dtmf', '--port', String(s.port), '--record', air], { name: 'again' });
+  await until('the group is back', async () => (await group()).state === 'connected', 30);
+  await wait(6_000);
+  const level = toneLevel(readWav(air), PHONE_TONE);
+  say(`the phone's tone on the air again: ${level.toFixed(3)}`);
+  assert.ok(level > 0.05);
+});
+
 test('two groups of two networks in a conference with a floor: each is keyed while the other talks, never both', { timeout: 60_000 }, async (t) => {
   const stage = Stage.open(t, 'radio-floor');
   const ports = [await freePorts(2), await freePorts(2)];
