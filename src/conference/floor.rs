@@ -1,7 +1,7 @@
 //! Conferences in which one talks at a time: the floor machine of [`crate::floor`] decides, the mixer obeys, and the legs are told
 //! in the words of [`FloorNotice`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bridge_core::{FloorNotice, FloorTerms, Key, Link, MemberId, SeatCommand, TalkerIdentity, Timestamp};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::member::{Member, MemberKind, MemberState, MutedBy};
 use super::room::Room;
 use super::rooms::{ConferenceError, Conferences};
+use crate::events::Severity;
 use crate::floor::{Floor, Notice, Rules, Talker, Terms, Wish};
 
 /// Priorities of those who are given none (the mapping of a command hall): a console, and a leg of any other kind.
@@ -63,6 +64,10 @@ pub(super) struct Half {
     behind: BTreeMap<MemberId, TalkerIdentity>,
     next: u32,
     since: Timestamp,
+    /// Whom the mixer hears: what was ordered last.
+    heard: Option<MemberId>,
+    /// Members of whom the mixer knows that they are not heard unasked.
+    silenced: BTreeSet<MemberId>,
 }
 
 impl Half {
@@ -74,6 +79,8 @@ impl Half {
             behind: BTreeMap::new(),
             next: 1,
             since: Timestamp::now(),
+            heard: None,
+            silenced: BTreeSet::new(),
         }
     }
 
@@ -148,10 +155,6 @@ impl Room {
         self.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some() || silent);
     }
 
-    fn apply_gains(&self) {
-        self.members.keys().for_each(|m| self.apply_gain(m));
-    }
-
     /// The floor as it is; none where all may talk at once.
     pub fn floor_view(&self) -> Option<FloorView> {
         self.half.as_ref().map(|half| half.view(&self.members))
@@ -179,6 +182,10 @@ impl Room {
             });
             half.floor.join(talker, terms, now);
         }
+        half.silenced.retain(|m| self.members.contains_key(m));
+        let fresh: Vec<MemberId> =
+            self.members.keys().filter(|m| half.silenced.insert((*m).clone())).cloned().collect();
+        fresh.iter().for_each(|m| self.apply_gain(m));
         self.pump()
     }
 
@@ -214,8 +221,13 @@ impl Room {
                 let _ = seat.try_send(SeatCommand::Floor(notice));
             }
         }
+        // Only who lost and who got the floor: an order to the mixer for each member at each word would fill its queue.
+        let holder = half.holder().cloned();
+        let before = std::mem::replace(&mut half.heard, holder.clone());
+        if before != holder {
+            before.iter().chain(&holder).for_each(|member| self.apply_gain(member));
+        }
         if changed {
-            self.apply_gains();
             told.floor = self.floor_view();
         }
         told
@@ -251,8 +263,8 @@ impl Conferences {
             room.half = Some(Half::new());
         } else if !half {
             room.half = None;
+            room.members.keys().for_each(|m| room.apply_gain(m));
         }
-        room.apply_gains();
     }
 
     /// Members came, left or changed.
@@ -278,6 +290,7 @@ impl Conferences {
     /// A member presses its key or lets it go.
     pub fn key(&self, id: &str, member: &MemberId, key: Key) -> Result<(), ConferenceError> {
         let now = Instant::now();
+        let mut alarm = None;
         let told = self.with(id, |room, _| {
             if !room.members.contains_key(member) {
                 return Err(ConferenceError::NoMember(member.0.clone()));
@@ -285,6 +298,12 @@ impl Conferences {
             let Some(half) = &mut room.half else { return Err(ConferenceError::NoFloor) };
             let talker = half.numbers.get(member).copied().ok_or(ConferenceError::NoFloor)?;
             let mut renamed = false;
+            // A radio's emergency is an alarm of its own gateway.
+            if let (Key::Pressed { emergency: true, .. }, Some(m)) = (&key, room.members.get(member))
+                && m.link != Link::Radio
+            {
+                alarm = Some((m.name.clone(), room.row.name.clone()));
+            }
             match key {
                 Key::Pressed { by, priority, emergency } => {
                     match by {
@@ -306,6 +325,14 @@ impl Conferences {
             Ok(told)
         })?;
         self.tell_floor(id, told);
+        if let Some((who, conference)) = alarm {
+            self.0.events.notice(
+                Severity::Alarm,
+                &format!("{who} 在会商“{conference}”中紧急呼叫"),
+                &format!("Emergency call of {who} in conference {conference}"),
+                &member.0,
+            );
+        }
         Ok(())
     }
 
@@ -435,6 +462,8 @@ mod tests {
         assert!(matches!(hall.told(0).await, FloorNotice::Taken { emergency: true, .. }));
         let floor = hall.all.get(&hall.id).unwrap().floor.unwrap();
         assert_eq!(floor.taken.unwrap().member, hall.seats[1].member.0);
+        let told = hall.all.0.events.notices();
+        assert!(told.iter().any(|n| n.severity == Severity::Alarm && n.en.contains("unit 1")), "{told:?}");
         assert!(floor.queue.is_empty());
     }
 

@@ -3,18 +3,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Baresip } from './lib/baresip.mjs';
 import { Browser, cameraFile, joinConference } from './lib/browser.mjs';
-import { Gateway, id } from './lib/gateway.mjs';
+import { Field } from './lib/field.mjs';
+import { Gateway, GB, id } from './lib/gateway.mjs';
 import { cut, seconds, tone, toneLevel } from './lib/sound.mjs';
 import { say, Stage, until, wait } from './lib/stage.mjs';
 
 const TONES = { 8001: 1250, 8002: 1900 };
 const BROWSER_TONE = 700;
+const CAMERA = '34020000001320000001', CAMERA_TONE = 440;
 
 test('one talks at a time: asked for, queued, taken in an emergency, taken back', { timeout: 150_000 }, async (t) => {
   const stage = Stage.open(t, 'one-at-a-time');
   const gateway = await Gateway.open(stage);
   const events = await gateway.events();
   for (const user of Object.keys(TONES)) await gateway.api.post('/phones', { user, password: `unit-secret-word`, name: `Unit ${user}` });
+  Field.open(stage, gateway, { cameras: [{ id: CAMERA, index: 1, tone: CAMERA_TONE, audio: 'g711a' }] });
   const conference = await gateway.conference();
   const room = `/conferences/${id(conference.id)}`;
   const phones = Object.fromEntries(await Promise.all(Object.entries(TONES).map(async ([user, hz]) => {
@@ -37,8 +40,8 @@ test('one talks at a time: asked for, queued, taken in an emergency, taken back'
   const taken = (who, more = () => true) => events.next(`the floor is ${who}'s`, (e) => e.type === 'floor' && e.conference === conference.id && e.floor.taken?.member === member[who] && more(e.floor), 10);
   // In dB, each beside a frequency that nobody sends.
   const inBrowser = async () => {
-    const { db } = await browser.spectrum('mix', [TONES[8001], TONES[8002], 1571], 800);
-    return { 8001: db[0] - db[2], 8002: db[1] - db[2] };
+    const { db } = await browser.spectrum('mix', [TONES[8001], TONES[8002], CAMERA_TONE, 1571], 800);
+    return { 8001: db[0] - db[3], 8002: db[1] - db[3], camera: db[2] - db[3] };
   };
   const lately = (user, hz) => { const heard = phones[user].heard(); return toneLevel(cut(heard, Math.max(0, seconds(heard) - 1)), hz); };
 
@@ -50,6 +53,15 @@ test('one talks at a time: asked for, queued, taken in an emergency, taken back'
   say(`nobody pressed: the units' tones stand ${silent[8001].toFixed(0)} and ${silent[8002].toFixed(0)} dB above nothing`);
   assert.ok(silent[8001] < 15 && silent[8002] < 15, 'nobody is heard before he asks');
   assert.ok(lately('8002', TONES[8001]) < 0.002);
+
+  // Nor is a camera that joins now.
+  await gateway.device(`gb28181:${CAMERA}`);
+  const camera = await gateway.api.post(`${room}/members`, { channel: GB(CAMERA) });
+  await until('the camera is a member', async () => (await gateway.api.get(room)).members.find((m) => m.id === camera.id)?.state === 'connected', 15);
+  await wait(3_000);
+  const joined = await inBrowser();
+  say(`a camera has joined: its tone stands ${joined.camera.toFixed(0)} dB above nothing`);
+  assert.ok(joined.camera < 15, 'who joins is not heard either');
 
   // A phone asks by a key, and is heard alone.
   await phones[8001].digits('*');
@@ -93,11 +105,25 @@ test('one talks at a time: asked for, queued, taken in an emergency, taken back'
   await wait(1_500);
   assert.ok((await inBrowser())[8002] < 15, 'silence again');
 
+  // A console that is shut while its button is held lets the floor go.
+  const second = await Browser.open(stage, gateway, { microphone: await tone(stage, 'second', BROWSER_TONE, { seconds: 20, rate: 48_000 }), camera: await cameraFile(stage) });
+  await second.signIn();
+  member.second = await joinConference(second, conference.id, { name: 'Officer Wang' });
+  await second.at('floor-press').hover();
+  await second.page.mouse.down();
+  await taken('second');
+  const shut = performance.now();
+  await second.page.close();
+  await phones[8001].digits('*');
+  await taken('8001', undefined);
+  say(`from the shut console to the next talker: ${Math.round(performance.now() - shut)} ms`);
+  await phones[8001].digits('#');
+
   // All at once again.
   await browser.at('conference-half-duplex').click();
   await wait(2_500);
   const both = await inBrowser();
-  assert.ok(both[8001] > 25 && both[8002] > 25, `all are heard again: ${JSON.stringify(both)}`);
+  assert.ok(both[8001] > 25 && both[8002] > 25 && both.camera > 25, `all are heard again: ${JSON.stringify(both)}`);
   assert.equal((await gateway.api.get(room)).floor, null);
   assert.deepEqual(browser.troubles, [], 'no errors on the console');
 });
