@@ -1,6 +1,6 @@
 //! The mixing itself: gains, gates, sums and limiters; no clock, no I/O.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::meter::{Level, Meter, dbov};
 use super::{BLOCK, Block};
@@ -49,8 +49,20 @@ struct Voice {
     idle: u32,
     meter: Meter,
     own: Box<Block>,
+    /// `own` is this tick's sound; `adds`: it is in the mix of all.
+    sounds: bool,
     adds: bool,
+    /// Where it talks and hears; 0 is the conference itself.
+    room: u16,
+    /// The only one who hears it.
+    whispers: Option<String>,
     limiter: Limiter,
+}
+
+impl Voice {
+    fn aside(&self) -> bool {
+        self.room != 0 || self.whispers.is_some()
+    }
 }
 
 /// The mix of one conference. Each tick: `begin`, `offer` for each member, then `all` and `without`.
@@ -59,6 +71,9 @@ pub struct MixCore {
     sum: Box<Block>,
     speaking: u32,
     limiter: Limiter,
+    /// Somebody is in a side room or whispers; and to whom.
+    aside: bool,
+    whispered_to: HashSet<String>,
 }
 
 impl Default for MixCore {
@@ -69,7 +84,14 @@ impl Default for MixCore {
 
 impl MixCore {
     pub fn new() -> Self {
-        MixCore { voices: HashMap::new(), sum: Box::new([0.0; BLOCK]), speaking: 0, limiter: Limiter::new() }
+        MixCore {
+            voices: HashMap::new(),
+            sum: Box::new([0.0; BLOCK]),
+            speaking: 0,
+            limiter: Limiter::new(),
+            aside: false,
+            whispered_to: HashSet::new(),
+        }
     }
 
     /// A member who is there already stays as it is.
@@ -86,13 +108,32 @@ impl MixCore {
             idle: LISTENER_AFTER,
             meter: Meter::new(),
             own: Box::new([0.0; BLOCK]),
+            sounds: false,
             adds: false,
+            room: 0,
+            whispers: None,
             limiter: Limiter::new(),
         });
     }
 
     pub fn remove(&mut self, member: &str) {
         self.voices.remove(member);
+        self.count_asides();
+    }
+
+    /// Puts a member into a side room, where those of the same number hear each other and nobody else does, or back (0). Who
+    /// `whispers` to a member goes on hearing its room, and is heard by that member alone.
+    pub fn set_side(&mut self, member: &str, room: u16, whispers: Option<&str>) {
+        if let Some(voice) = self.voices.get_mut(member) {
+            voice.room = room;
+            voice.whispers = whispers.map(str::to_owned);
+        }
+        self.count_asides();
+    }
+
+    fn count_asides(&mut self) {
+        self.aside = self.voices.values().any(Voice::aside);
+        self.whispered_to = self.voices.values().filter_map(|v| v.whispers.clone()).collect();
     }
 
     /// How loud all hear this member: -60 dB and below is silence, at most +20 dB.
@@ -152,6 +193,7 @@ impl MixCore {
         self.sum.fill(0.0);
         self.speaking = 0;
         for voice in self.voices.values_mut() {
+            voice.sounds = false;
             voice.adds = false;
             voice.idle = voice.idle.saturating_add(1);
         }
@@ -163,7 +205,7 @@ impl MixCore {
         let level = block.map_or(-127.0, |b| dbov(b.as_slice()));
         let shut = voice.muted || voice.ducked > 0;
         voice.meter.block(if shut { -127.0 } else { level });
-        voice.leads = !shut && voice.goal >= ECHO_LEAST_GAIN && voice.meter.level().talking;
+        voice.leads = !shut && !voice.aside() && voice.goal >= ECHO_LEAST_GAIN && voice.meter.level().talking;
         if level >= GATE {
             voice.open = true;
             voice.quiet = 0;
@@ -184,12 +226,13 @@ impl MixCore {
             let gain = if i < RAMP { from + (goal - from) * (i as f32 / RAMP as f32) } else { goal };
             *own = sample * gain;
         }
-        for (sum, own) in self.sum.iter_mut().zip(voice.own.iter()) {
-            *sum += own;
-        }
-        voice.adds = true;
+        voice.sounds = true;
         voice.idle = 0;
-        self.speaking += 1;
+        if !voice.aside() {
+            voice.adds = true;
+            self.speaking += 1;
+            add(&mut self.sum, &voice.own);
+        }
     }
 
     /// The mix of all. False: nobody speaks, `out` is digital silence.
@@ -206,6 +249,9 @@ impl MixCore {
 
     /// The mix without `member`. False: nobody else speaks, `out` is digital silence.
     pub fn without(&mut self, member: &str, out: &mut Block) -> bool {
+        if self.aside {
+            return self.without_asides(member, out);
+        }
         let Some(voice) = self.voices.get_mut(member) else {
             out.fill(0.0);
             return false;
@@ -225,9 +271,35 @@ impl MixCore {
         true
     }
 
-    /// Whether the member was in the mix during the last 2 s and must be given a mix of its own.
+    /// As [`Self::without`], where somebody is in a side room or whispers.
+    fn without_asides(&mut self, member: &str, out: &mut Block) -> bool {
+        out.fill(0.0);
+        let Some(room) = self.voices.get(member).map(|v| v.room) else { return false };
+        let mut heard = false;
+        for (_, voice) in self.voices.iter().filter(|(name, voice)| voice.sounds && name.as_str() != member) {
+            let here = match &voice.whispers {
+                Some(to) => to == member,
+                None => voice.room == room,
+            };
+            if here {
+                add(out, &voice.own);
+                heard = true;
+            }
+        }
+        if let Some(voice) = self.voices.get_mut(member) {
+            if heard {
+                voice.limiter.apply(out);
+            } else {
+                voice.limiter.rest();
+            }
+        }
+        heard
+    }
+
+    /// Whether the member must be given a mix of its own: it was in the mix during the last 2 s, or hears what others do not.
     pub fn contributed(&self, member: &str) -> bool {
-        self.voices.get(member).is_some_and(|v| v.idle < LISTENER_AFTER)
+        let apart = |v: &Voice| v.room != 0 || self.whispered_to.contains(member);
+        self.voices.get(member).is_some_and(|v| v.idle < LISTENER_AFTER || self.aside && apart(v))
     }
 
     pub fn level(&self, member: &str) -> Level {
@@ -236,6 +308,12 @@ impl MixCore {
 
     pub fn members(&self) -> impl Iterator<Item = &str> {
         self.voices.keys().map(String::as_str)
+    }
+}
+
+fn add(sum: &mut Block, own: &Block) {
+    for (sum, own) in sum.iter_mut().zip(own.iter()) {
+        *sum += own;
     }
 }
 

@@ -205,3 +205,27 @@ fn of_two_half_duplex_voices_one_goes_on_and_a_closed_one_is_out_for_its_time() 
     run(&mut core, 117, 3, 0.2);
     assert!(!core.ducked("c"));
 }
+
+/// Side rooms hear themselves only; a whisper is heard by one, who goes on hearing the rest.
+#[test]
+fn what_is_said_aside_is_heard_aside() {
+    let heard = |sound: &[f32]| TONES.map(|(_, hz)| tone_level(&sound[9600..], hz, RATE) > 0.1);
+    let mut core = core();
+    run(&mut core, 0, 10, 0.2);
+    core.set_side("a", 0, Some("c"));
+    let (all, each) = run(&mut core, 10, 50, 0.2);
+    assert_eq!(heard(&all), [false, true, true]);
+    assert_eq!([heard(&each[0]), heard(&each[1])], [[false, true, true], [false, false, true]]);
+    assert_eq!(heard(&each[2]), [true, true, false], "with the whisper");
+    core.set_side("a", 3, None);
+    core.set_side("b", 3, None);
+    let (all, each) = run(&mut core, 60, 50, 0.2);
+    assert_eq!(heard(&all), [false, false, true]);
+    assert_eq!([heard(&each[0]), heard(&each[1])], [[false, true, false], [true, false, false]]);
+    assert_eq!(heard(&each[2]), [false; 3]);
+    assert!(core.contributed("a"));
+    core.set_side("a", 0, None);
+    core.set_side("b", 0, None);
+    let (all, _) = run(&mut core, 110, 50, 0.2);
+    assert_eq!(heard(&all), [true; 3]);
+}

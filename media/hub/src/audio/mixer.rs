@@ -69,6 +69,7 @@ enum Order {
     Remove { member: String },
     Gain { member: String, db: f32, muted: bool },
     Echo { member: String, echo: Echo },
+    Side { member: String, room: u16, whispers: Option<String> },
 }
 
 /// The handle of a conference's mixer. When the last clone is dropped, its streams end.
@@ -137,6 +138,12 @@ impl Mixer {
     /// How loud all hear the member. The sound of a muted member is not even decoded.
     pub fn set_gain(&self, member: &str, volume_db: f32, muted: bool) {
         self.order(Order::Gain { member: member.to_owned(), db: volume_db, muted });
+    }
+
+    /// Puts a member into a side room, or back into the conference (0); or lets a single member hear it. `mix:<conference>` is
+    /// the conference itself: what is said aside is not in it, nor in its recording.
+    pub fn set_side(&self, member: &str, room: u16, whispers: Option<&str>) {
+        self.order(Order::Side { member: member.to_owned(), room, whispers: whispers.map(str::to_owned) });
     }
 
     /// Keeps a member's sound out of the mix while its loudspeaker says what others say. The times are rounded up to ticks.
@@ -319,6 +326,7 @@ impl Actor {
             }
             Order::Gain { member, db, muted } => self.core.set_gain(&member, db, muted),
             Order::Echo { member, echo } => self.core.set_echo(&member, echo),
+            Order::Side { member, room, whispers } => self.core.set_side(&member, room, whispers.as_deref()),
         }
     }
 
