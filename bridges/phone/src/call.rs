@@ -227,7 +227,11 @@ impl Standing {
                     }
                 }
                 command = next_command(seat) => match command {
-                    Some(SeatCommand::Hear(_)) => {}
+                    Some(SeatCommand::Hear(stream)) => {
+                        if let Stage::Seated { seat, listen, .. } = &mut self.stage {
+                            (seat.listen, *listen) = (stream, None);
+                        }
+                    }
                     Some(SeatCommand::Floor(notice)) => self.on_floor(notice).await,
                     Some(SeatCommand::HangUp) => self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference"))),
                     None => self.hang_up(End::Left(Text::new("会议已结束", "the conference ended"))),

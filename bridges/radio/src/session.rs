@@ -150,7 +150,7 @@ impl Session {
                 }
                 command = seat.command(), if end.is_none() => match command {
                     Some(SeatCommand::Floor(notice)) => self.channel.notice(&notice, Instant::now()),
-                    Some(SeatCommand::Hear(_)) => {}
+                    Some(SeatCommand::Hear(stream)) => (seat.listen, *listen) = (stream, None),
                     Some(SeatCommand::HangUp) => {
                         self.hang_up(End::Left(Text::new("已被移出会议", "removed from the conference")));
                     }

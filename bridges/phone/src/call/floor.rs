@@ -28,7 +28,6 @@ impl Standing {
     pub(super) async fn on_talk_key(&mut self, key: char) {
         let config = &self.shared.config;
         let key = match key.to_string() {
-            key if !self.floored => return tracing::trace!(key, "a key in a conference without a floor"),
             key if key == config.floor_press => Key::Pressed { by: None, priority: None, emergency: false },
             key if key == config.floor_emergency => Key::Pressed { by: None, priority: None, emergency: true },
             key if key == config.floor_release => Key::Released,
