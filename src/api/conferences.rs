@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Admin, Operator, Viewer};
+use super::steer::{may_steer, own, steers};
 use super::{ApiError, Shared};
 use crate::conference::{ConferenceView, MemberChange, MemberView, MutedBy, Press};
 use crate::events::Severity;
-use crate::store::Role;
 
 #[derive(Serialize, ToSchema)]
 pub struct ConferenceList {
@@ -72,10 +72,11 @@ pub struct ConferenceChange {
     responses((status = 200, body = ConferenceView), (status = 400), (status = 404)))]
 pub async fn change(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Path(id): Path<String>,
     Json(body): Json<ConferenceChange>,
 ) -> Result<Json<ConferenceView>, ApiError> {
+    steers(&app, &who, &id, "change_conference")?;
     let view =
         app.conferences.change(&id, body.name.as_deref(), body.pin.as_deref(), body.locked, body.half_duplex).await?;
     let what = [
@@ -112,10 +113,11 @@ pub struct Picture {
     responses((status = 200, body = ConferenceView), (status = 404)))]
 pub async fn set_picture(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Path(id): Path<String>,
     Json(body): Json<Picture>,
 ) -> Result<Json<ConferenceView>, ApiError> {
+    steers(&app, &who, &id, "set_picture")?;
     let view = app.conferences.set_picture(&id, body.source.as_deref()).await?;
     who.note(&app, "set_picture", &id, body.source.as_deref().unwrap_or("none"));
     Ok(Json(view))
@@ -134,10 +136,11 @@ pub struct NewMember {
     responses((status = 201, body = MemberView), (status = 400), (status = 404), (status = 409)))]
 pub async fn add_member(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Path(id): Path<String>,
     Json(body): Json<NewMember>,
 ) -> Result<(StatusCode, Json<MemberView>), ApiError> {
+    steers(&app, &who, &id, "add_member")?;
     match (body.channel, body.dial) {
         // A radio group is joined by a call to its gateway.
         (Some(group), None) if group.starts_with("radio:") => {
@@ -182,7 +185,7 @@ pub(super) fn dial_into(app: &Shared, id: &str, to: &str) -> Result<MemberView, 
     Ok(view)
 }
 
-/// Mute, set the volume, rename.
+/// Mute, set the volume, rename, give a role.
 #[utoipa::path(patch, path = "/conferences/{id}/members/{member}", params(("id" = String, Path), ("member" = String, Path)),
     request_body = MemberChange, responses((status = 200, body = MemberView), (status = 400), (status = 403), (status = 404)))]
 pub async fn change_member(
@@ -193,11 +196,9 @@ pub async fn change_member(
 ) -> Result<Json<MemberView>, ApiError> {
     let member = MemberId(member);
     // Everybody may mute himself; all else is the operator's.
-    let owner = app.conferences.leg_of(&id, &member).and_then(|leg| app.legs.owner(leg));
-    let own = owner.as_ref() == Some(&who.identity.account);
-    let operator = who.identity.role >= Role::Operator;
+    let (own, operator) = (own(&app, &who, &id, &member), may_steer(&app, &who, &id));
     let speaker = body.loudspeaker.is_some() || body.duplex.is_some();
-    let only_mute = body.volume_db.is_none() && body.name.is_none() && !speaker;
+    let only_mute = body.volume_db.is_none() && body.name.is_none() && body.role.is_none() && !speaker;
     if !(operator || only_mute && own) {
         who.outcome(&app, "change_member", &id, &member.0, "forbidden");
         return Err(ApiError::forbidden());
@@ -211,7 +212,7 @@ pub async fn change_member(
         who.note(&app, "loudspeaker", &id, &format!("{} {words}{duplex}", member.0));
     }
     let view = app.conferences.change_member(&id, &member, body, by)?;
-    let detail = format!("{} muted={} volume={}", view.name, view.muted, view.volume_db);
+    let detail = format!("{} muted={} volume={} role={:?}", view.name, view.muted, view.volume_db, view.role);
     who.note(&app, "change_member", &id, &detail);
     Ok(Json(view))
 }
@@ -221,9 +222,10 @@ pub async fn change_member(
     responses((status = 204), (status = 404)))]
 pub async fn remove_member(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Path((id, member)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
+    steers(&app, &who, &id, "remove_member")?;
     if let Some(leg) = app.conferences.remove(&id, &MemberId(member.clone())).await? {
         app.endpoint.close(leg);
     }
@@ -250,8 +252,7 @@ pub async fn press(
     Json(body): Json<FloorOrder>,
 ) -> Result<StatusCode, ApiError> {
     let member = MemberId(member);
-    let owner = app.conferences.leg_of(&id, &member).and_then(|leg| app.legs.owner(leg));
-    if owner.as_ref() != Some(&who.identity.account) {
+    if !own(&app, &who, &id, &member) {
         who.outcome(&app, "floor", &id, &member.0, "forbidden");
         return Err(ApiError::forbidden());
     }
@@ -271,9 +272,10 @@ pub async fn press(
     responses((status = 204), (status = 404), (status = 409)))]
 pub async fn revoke_floor(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    steers(&app, &who, &id, "revoke_floor")?;
     app.conferences.revoke_floor(&id)?;
     who.note(&app, "revoke_floor", &id, "");
     Ok(StatusCode::NO_CONTENT)

@@ -174,6 +174,10 @@ impl From<ConferenceError> for ApiError {
             ConferenceError::NoFloor => {
                 ApiError::conflict("no_floor", "该会议可同时发言，或成员未接通，无需申请话权", &en)
             }
+            ConferenceError::NoPatch(id) => ApiError::not_found(&format!("patch {id}")),
+            ConferenceError::PatchRing => {
+                ApiError::conflict("patch_ring", "这两个会商已经（直接或间接）互联，再连会形成回路", &en)
+            }
             ConferenceError::Full(_) => ApiError::conflict("conference_full", "会议已满", &en),
             ConferenceError::Invalid(_) => ApiError::invalid(&en),
             ConferenceError::MutedByOperator => ApiError::new(

@@ -117,7 +117,7 @@ pub async fn whip(
     if view.locked && who.identity.role < Role::Operator {
         return Err(ApiError::conflict("conference_locked", "会议已锁定", "the conference is locked"));
     }
-    let (member, stream, hears) = app.conferences.seat_browser(&conference, &name)?;
+    let (member, stream, hears) = app.conferences.seat_browser(&conference, &who.identity.account, &name)?;
     let (leg, answer) = match app.endpoint.whip(offer, &stream, &name, Some(hears)) {
         Ok(made) => made,
         Err(error) => {

@@ -16,6 +16,7 @@ mod directory;
 mod error;
 mod events;
 mod legs;
+mod patches;
 mod phones;
 mod pictures;
 mod plans;
@@ -26,6 +27,7 @@ mod recordings;
 mod session;
 mod sip_ws;
 mod softphone;
+mod steer;
 mod streams;
 mod system;
 mod talks;
@@ -139,6 +141,12 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::change_member, conferences::remove_member))
         .routes(routes!(conferences::press))
         .routes(routes!(conferences::revoke_floor))
+        .routes(routes!(patches::list, patches::create))
+        .routes(routes!(patches::change, patches::remove))
+        .routes(routes!(steer::mute_all))
+        .routes(routes!(steer::hand))
+        .routes(routes!(steer::side))
+        .routes(routes!(steer::move_member))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::days))
         .routes(routes!(recordings::show, recordings::delete))

@@ -12,10 +12,12 @@ use utoipa::ToSchema;
 use super::member::{Member, MemberKind, MemberState, MutedBy};
 use super::room::Room;
 use super::rooms::{ConferenceError, Conferences};
+use super::steer::{MemberRole, Side};
 use crate::events::Severity;
 use crate::floor::{Floor, Notice, Rules, Talker, Terms, Wish};
 
-/// Priorities of those who are given none (the mapping of a command hall): a console, and a leg of any other kind.
+/// Priorities of those who are given none (the mapping of a command hall): a chair, a console, and a leg of any other kind.
+const CHAIR: u8 = 200;
 const CONSOLE: u8 = 150;
 const FIELD: u8 = 50;
 /// A bridged open channel.
@@ -96,13 +98,16 @@ impl Half {
     fn terms(&self, member: &Member) -> Terms {
         let can = self.can.get(&member.id).copied();
         let priority = match (member.kind, can.is_some_and(|c| !c.revocable)) {
+            _ if member.role == MemberRole::Chair => CHAIR,
             (MemberKind::Browser, _) => CONSOLE,
             (_, true) => OPEN_CHANNEL,
             _ => FIELD,
         };
         Terms {
             priority,
-            receive_only: can.is_some_and(|c| c.receive_only) || member.muted == Some(MutedBy::Operator),
+            receive_only: can.is_some_and(|c| c.receive_only)
+                || member.muted == Some(MutedBy::Operator)
+                || member.role == MemberRole::Listener,
             queues: can.is_none_or(|c| c.queues),
             revocable: can.is_none_or(|c| c.revocable),
         }
@@ -151,8 +156,26 @@ impl Room {
     /// Takes a member's mute, volume and the floor to the mixer.
     pub fn apply_gain(&self, member: &MemberId) {
         let Some(entry) = self.members.get(member) else { return };
-        let silent = self.half.as_ref().is_some_and(|half| half.holder() != Some(member));
-        self.mixer.set_gain(&member.0, entry.volume_db, entry.muted.is_some() || silent);
+        // What is said aside needs no floor.
+        let aside = entry.side != Side::default();
+        let silent = !aside && self.half.as_ref().is_some_and(|half| half.holder() != Some(member));
+        let muted = entry.muted.is_some() || entry.role == MemberRole::Listener;
+        self.mixer.set_gain(&member.0, entry.volume_db, muted || silent);
+    }
+
+    /// Who talks, beside `member`, with priority and emergency: by the floor, or the loudest voice where all may talk at once.
+    pub(super) fn talker_beside(&self, member: &MemberId) -> Option<(TalkerIdentity, Option<u8>, bool)> {
+        let Some(half) = &self.half else {
+            let heard =
+                self.members.values().filter(|m| &m.id != member && m.muted.is_none() && m.side == Side::default());
+            let level = |m: &&Member| self.levels.get(&m.id.0).filter(|l| l.1).map_or(-127.0, |l| l.0);
+            let loudest = heard.max_by(|a, b| level(a).total_cmp(&level(b))).filter(|m| level(m) > -127.0)?;
+            let (name, number) = (loudest.name.clone(), loudest.dial.clone().unwrap_or_default());
+            return Some((TalkerIdentity { name, number, link: loudest.link }, None, false));
+        };
+        let holding = half.floor.holding()?;
+        let talker = half.member(holding.by).filter(|m| *m != member).and_then(|m| self.members.get(m))?;
+        Some((half.identity(talker), Some(holding.priority), holding.emergency))
     }
 
     /// The floor as it is; none where all may talk at once.
@@ -250,6 +273,7 @@ impl Conferences {
     fn tell_floor(&self, id: &str, told: Told) {
         if let Some(floor) = told.floor {
             self.0.events.tell("floor", json!({ "conference": id, "floor": floor }));
+            self.pass_on(id);
         }
         for (member, notice) in told.notices {
             self.0.events.tell("floor_notice", json!({ "conference": id, "member": member.0, "notice": notice }));
@@ -292,18 +316,14 @@ impl Conferences {
         let now = Instant::now();
         let mut alarm = None;
         let told = self.with(id, |room, _| {
-            if !room.members.contains_key(member) {
-                return Err(ConferenceError::NoMember(member.0.clone()));
+            let entry = room.members.get(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
+            // A radio's emergency is an alarm of its own gateway.
+            if matches!(key, Key::Pressed { emergency: true, .. }) && entry.link != Link::Radio {
+                alarm = Some((entry.name.clone(), room.row.name.clone()));
             }
             let Some(half) = &mut room.half else { return Err(ConferenceError::NoFloor) };
             let talker = half.numbers.get(member).copied().ok_or(ConferenceError::NoFloor)?;
             let mut renamed = false;
-            // A radio's emergency is an alarm of its own gateway.
-            if let (Key::Pressed { emergency: true, .. }, Some(m)) = (&key, room.members.get(member))
-                && m.link != Link::Radio
-            {
-                alarm = Some((m.name.clone(), room.row.name.clone()));
-            }
             match key {
                 Key::Pressed { by, priority, emergency } => {
                     match by {
@@ -323,8 +343,7 @@ impl Conferences {
                 told.floor = room.floor_view();
             }
             Ok(told)
-        })?;
-        self.tell_floor(id, told);
+        });
         if let Some((who, conference)) = alarm {
             self.0.events.notice(
                 Severity::Alarm,
@@ -333,6 +352,7 @@ impl Conferences {
                 &member.0,
             );
         }
+        self.tell_floor(id, told?);
         Ok(())
     }
 

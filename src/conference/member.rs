@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::sight::{PictureOfMember, Screen};
 use super::speaker::{Speaker, SpeakerView, SpeakerWish};
+use super::steer::{MemberRole, Side};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +19,8 @@ pub enum MemberKind {
     Browser,
     Phone,
     Channel,
+    /// Another conference that is joined to this one.
+    Patch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -52,6 +55,7 @@ pub struct MemberChange {
     pub loudspeaker: Option<bool>,
     /// How its echo is treated; the default is as the device is marked.
     pub duplex: Option<SpeakerWish>,
+    pub role: Option<MemberRole>,
 }
 
 /// What becomes of a phone that was called, for whoever ordered it.
@@ -73,6 +77,12 @@ pub struct Member {
     pub muted: Option<MutedBy>,
     /// Gain in dB from -40 to +20.
     pub volume_db: f32,
+    pub role: MemberRole,
+    /// Its hand is up, since then.
+    pub hand_at: Option<Timestamp>,
+    pub side: Side,
+    /// The account or phone behind it, by which it is known when it comes back.
+    pub who: Option<String>,
     pub stream: Option<StreamId>,
     /// Whether consoles were told that it has a picture; its tracks are known only after it has connected.
     pub told_video: bool,
@@ -109,6 +119,14 @@ pub struct MemberView {
     pub muted: bool,
     pub muted_by: Option<MutedBy>,
     pub volume_db: f32,
+    pub role: MemberRole,
+    /// Its hand is up, since then.
+    #[schema(value_type = Option<String>)]
+    pub hand_at: Option<Timestamp>,
+    /// The side room that it is in.
+    pub side_room: Option<String>,
+    /// The member who alone hears it.
+    pub whispers_to: Option<String>,
     pub talking: bool,
     /// Loudness of the last fifth of a second in dB below overload; -127 is silence.
     pub level_dbov: f32,
@@ -149,6 +167,10 @@ impl Member {
             muted: self.muted.is_some(),
             muted_by: self.muted,
             volume_db: self.volume_db,
+            role: self.role,
+            hand_at: self.hand_at,
+            side_room: self.side.room.clone(),
+            whispers_to: self.side.whisper.as_ref().map(|m| m.0.clone()),
             talking,
             level_dbov,
             stream: self.stream.as_ref().map(ToString::to_string),

@@ -3,6 +3,7 @@
 mod floor;
 mod member;
 mod output;
+mod patch;
 mod phones;
 mod returns;
 mod room;
@@ -10,11 +11,14 @@ mod rooms;
 mod seats;
 mod sight;
 mod speaker;
+mod steer;
 
 pub use floor::{FloorView, Press};
 pub use member::{Member, MemberChange, MemberKind, MemberNews, MemberState, MemberView, MutedBy};
 pub use output::OutputOpener;
+pub use patch::{NewPatch, PatchChange, PatchView};
 pub use returns::Lost;
 pub use room::{ConferenceView, PictureView};
 pub use rooms::{ConferenceError, ConferenceLimits, Conferences};
 pub use speaker::{Speaker, SpeakerView, SpeakerWish};
+pub use steer::{MemberRole, Moved, SideWish};

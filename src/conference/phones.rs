@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bridge_core::{BoxFuture, Link, MemberId, Rooms, Seat, SeatReport, Text};
+use bridge_core::{BoxFuture, Key, Link, MemberId, Rooms, Seat, SeatReport, Text};
 use media_hub::{Fault, Whose};
 use tokio::sync::mpsc;
 
@@ -64,7 +64,13 @@ impl Conferences {
         self.tell_news(&id, member, &report);
         match &report {
             SeatReport::Floor(terms) => return self.floor_terms(&id, member, *terms),
-            SeatReport::Key(key) => return drop(self.key(&id, member, key.clone())),
+            SeatReport::Key(key) => {
+                let result = self.key(&id, member, key.clone());
+                if let (Err(ConferenceError::NoFloor), Key::Pressed { emergency: false, .. }) = (result, key) {
+                    self.hand_by_key(&id, member);
+                }
+                return;
+            }
             // A seat that was given up says so when it is dropped: no word of the leg that may come yet.
             SeatReport::Left(reason) if reason.en == DROPPED && self.spared(&id, member) => return,
             SeatReport::Left(reason) => {
@@ -104,6 +110,7 @@ impl Conferences {
                     entry.fault = None;
                     room.mixer.add(&member.0, Some(stream), Some(hears));
                     room.apply_gain(member);
+                    room.apply_side(member);
                 }
                 SeatReport::Person(who) => {
                     entry.name = if who.name.is_empty() { who.number.clone() } else { who.name };
@@ -177,6 +184,7 @@ impl Conferences {
                 return Ok(Err(Fault::new("wrong_pin", Whose::You, true, "会议密码错误", "The PIN is wrong")));
             }
             let (member, seat) = self.phone_seat(room, name, link)?;
+            room.take_place(&member, caller);
             let again = take_over(room, &member, caller);
             Ok(Ok((room.member_view(hub, &room.members[&member]), seat, again)))
         });

@@ -82,6 +82,7 @@ impl Conferences {
                 }
                 entry.dial = Some(dial.to_owned());
             }
+            room.take_place(member, &format!("phone:{dial}"));
             Ok(())
         });
     }

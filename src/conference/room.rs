@@ -11,7 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::floor::{FloorView, Half};
-use super::member::{Member, MemberState, MemberView};
+use super::member::{Member, MemberKind, MemberState, MemberView};
+use super::steer::KeptPlaces;
 use crate::store::ConferenceRow;
 
 /// A conference as the API shows it.
@@ -51,6 +52,9 @@ pub struct Room {
     pub levels: HashMap<String, (f32, bool)>,
     /// Where one talks at a time.
     pub(super) half: Option<Half>,
+    /// Names of side rooms; their numbers at the mixer are one more than their place here.
+    pub(super) side_rooms: Vec<String>,
+    pub(super) kept: KeptPlaces,
     pub recording: Option<String>,
     pub started_at: Timestamp,
 }
@@ -98,6 +102,6 @@ impl Room {
     }
 
     pub fn connected(&self) -> usize {
-        self.members.values().filter(|m| m.state == MemberState::Connected).count()
+        self.members.values().filter(|m| m.state == MemberState::Connected && m.kind != MemberKind::Patch).count()
     }
 }

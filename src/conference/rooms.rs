@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::member::MemberView;
+use super::patch::Patches;
 use super::returns::Lost;
 use super::room::{ConferenceView, Room};
 use crate::events::{Events, Severity};
@@ -33,6 +34,10 @@ pub enum ConferenceError {
     NoSource(String),
     #[error("all may talk at once in this conference, or the member is not connected: there is no floor to ask for")]
     NoFloor,
+    #[error("there is no patch {0}")]
+    NoPatch(String),
+    #[error("these conferences are joined already, if over others: what is said would come round again")]
+    PatchRing,
     #[error("the conference is full: {0} members")]
     Full(u32),
     #[error(transparent)]
@@ -56,6 +61,8 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) limits: ConferenceLimits,
     rooms: Mutex<BTreeMap<String, Room>>,
+    /// Taken before `rooms`, where both are.
+    pub(super) patches: Mutex<Patches>,
     /// Held while a conference is written: two must not take one number, and no older row may overtake a newer one.
     writing: tokio::sync::Mutex<()>,
     pub(super) wrong_pins: Mutex<HashMap<String, Vec<Instant>>>,
@@ -83,6 +90,7 @@ impl Conferences {
             store,
             limits,
             rooms: Mutex::default(),
+            patches: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             wrong_pins: Mutex::default(),
             reports,
@@ -98,7 +106,7 @@ impl Conferences {
         for row in self.0.store.conferences().await? {
             self.open(row)?;
         }
-        Ok(())
+        self.open_patches().await
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Room>> {
@@ -120,6 +128,8 @@ impl Conferences {
             members: BTreeMap::new(),
             levels: HashMap::new(),
             half: None,
+            side_rooms: Vec::new(),
+            kept: HashMap::new(),
             recording: None,
             started_at: Timestamp::now(),
         };
@@ -154,6 +164,8 @@ impl Conferences {
                     _ = looks.tick() => {
                         all.look_again(&id);
                         all.floor_tick(&id);
+                        all.pass_on(&id);
+                        all.end_late_patches().await;
                         continue;
                     }
                 }
@@ -163,6 +175,7 @@ impl Conferences {
                 if let Some(room) = all.lock().get_mut(&id) {
                     room.levels.clone_from(&now);
                 }
+                all.pass_on(&id);
                 if !(silence && told_silence) {
                     all.0.events.tell("levels", serde_json::json!({ "conference": id, "levels": now }));
                 }
@@ -193,8 +206,13 @@ impl Conferences {
         self.0.events.tell("conference", serde_json::json!({ "conference": view }));
     }
 
-    pub(super) fn tell_member(&self, conference: &str, member: &MemberView) {
+    /// Shows a member to the consoles.
+    pub(super) fn show_member(&self, conference: &str, member: &MemberView) {
         self.0.events.tell("member", serde_json::json!({ "conference": conference, "member": member }));
+    }
+
+    pub(super) fn tell_member(&self, conference: &str, member: &MemberView) {
+        self.show_member(conference, member);
         // Whoever came, went or was muted may have had the floor, or may have it now.
         self.members_changed(conference);
     }
@@ -305,6 +323,7 @@ impl Conferences {
 
     /// Ends a conference and hangs up on all. Gives its browser legs, which the caller closes.
     pub async fn end(&self, id: &str) -> Result<Vec<LegId>, ConferenceError> {
+        self.unpatch_all(id).await;
         let room = self.lock().remove(id).ok_or_else(|| ConferenceError::NoConference(id.to_owned()))?;
         let legs: Vec<LegId> = room.members.values().filter_map(|m| m.leg).collect();
         for member in room.members.values() {
@@ -417,7 +436,7 @@ mod tests {
         let dir = crate::testing::TempDir::new();
         let (all, _, _) = hall(dir.path()).await;
         let id = all.create("a", None, "").await.unwrap().id;
-        let (member, _, _) = all.seat_browser(&id, "m").unwrap();
+        let (member, _, _) = all.seat_browser(&id, "m", "m").unwrap();
         let change = |muted, by| all.change_member(&id, &member, mute(muted), by).map(|m| m.muted_by);
         assert_eq!(change(true, MutedBy::Member).unwrap(), Some(MutedBy::Member));
         assert_eq!(change(false, MutedBy::Member).unwrap(), None);

@@ -12,6 +12,7 @@ use super::member::{Member, MemberChange, MemberKind, MemberState, MemberView, M
 use super::room::Room;
 use super::rooms::{ConferenceError, Conferences, check_name};
 use super::speaker::{Speaker, SpeakerWish};
+use super::steer::{MemberRole, Side};
 
 impl Conferences {
     pub(super) fn seat(
@@ -32,6 +33,10 @@ impl Conferences {
             state: MemberState::Calling,
             muted: None,
             volume_db: 0.0,
+            role: MemberRole::default(),
+            hand_at: None,
+            side: Side::default(),
+            who: None,
             stream: None,
             told_video: false,
             hears: None,
@@ -91,10 +96,17 @@ impl Conferences {
         Ok(view)
     }
 
-    /// A browser takes a seat; its leg is made with what this gives: (member, stream to publish as, stream to hear).
-    pub fn seat_browser(&self, id: &str, name: &str) -> Result<(MemberId, StreamId, StreamId), ConferenceError> {
+    /// A browser of this account takes a seat; its leg is made with what this gives: (member, stream to publish as, stream to
+    /// hear).
+    pub fn seat_browser(
+        &self,
+        id: &str,
+        account: &str,
+        name: &str,
+    ) -> Result<(MemberId, StreamId, StreamId), ConferenceError> {
         self.with(id, |room, _| {
             let member = self.seat(room, MemberKind::Browser, name, Link::Lan)?;
+            room.take_place(&member, account);
             let stream = StreamId::new(format!("browser:{member}"));
             let hears = room.mix_for(&member);
             // The mix is published before the leg looks for it.
@@ -119,8 +131,8 @@ impl Conferences {
             entry.hears = Some(Codec::Opus);
             entry.leg = Some(leg);
             entry.connected_at = Some(Instant::now());
-            let member = &room.members[member];
-            Ok(room.member_view(hub, member))
+            room.apply_gain(member);
+            Ok(room.member_view(hub, &room.members[member]))
         })?;
         self.tell_member(id, &view);
         Ok(())
@@ -149,13 +161,16 @@ impl Conferences {
         change: MemberChange,
         by: MutedBy,
     ) -> Result<MemberView, ConferenceError> {
-        let MemberChange { muted, volume_db, name, .. } = change;
+        let MemberChange { muted, volume_db, name, role, .. } = change;
         if volume_db.is_some_and(|v| !(-40.0..=20.0).contains(&v)) {
             return Err(ConferenceError::Invalid("volume_db must be from -40 to 20".into()));
         }
         let name = name.as_deref().map(check_name).transpose()?;
         let view = self.with(id, |room, hub| {
             let entry = room.members.get_mut(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
+            if muted.is_some() && entry.kind == MemberKind::Patch {
+                return Err(ConferenceError::Invalid("a patch is opened and shut by its directions".into()));
+            }
             if muted.is_some_and(|muted| !entry.mute(muted, by)) {
                 return Err(ConferenceError::MutedByOperator);
             }
@@ -166,12 +181,18 @@ impl Conferences {
             room.apply_gain(member);
             Ok(room.member_view(hub, &room.members[member]))
         })?;
+        if let Some(role) = role {
+            return self.set_role(id, member, role);
+        }
         self.tell_member(id, &view);
         Ok(view)
     }
 
     /// Removes a member. Gives its browser leg, which the caller closes.
     pub async fn remove(&self, id: &str, member: &MemberId) -> Result<Option<LegId>, ConferenceError> {
+        if let Some(patch) = self.patch_of(member) {
+            return self.unpatch(&patch).await.map(|()| None);
+        }
         let (leg, channel) = self.with(id, |room, _| {
             let entry = room.members.get_mut(member).ok_or_else(|| ConferenceError::NoMember(member.0.clone()))?;
             if let Some(seat) = &entry.seat {
@@ -192,12 +213,16 @@ impl Conferences {
     }
 
     pub(super) fn forget(&self, id: &str, member: &MemberId, reason: &Text) {
-        let gone = self.with(id, |room, _| {
+        let gone = self.with(id, |room, hub| {
             room.mixer.remove(&member.0);
             room.levels.remove(&member.0);
-            Ok(room.members.remove(member).is_some())
+            let Some(entry) = room.members.remove(member) else { return Ok(None) };
+            room.keep_place(&entry);
+            let alone = room.end_whispers(member);
+            Ok(Some(alone.iter().map(|m| room.member_view(hub, &room.members[m])).collect::<Vec<MemberView>>()))
         });
-        if gone.unwrap_or(false) {
+        if let Ok(Some(changed)) = gone {
+            changed.iter().for_each(|view| self.show_member(id, view));
             let fields = serde_json::json!({ "conference": id, "member": member.0, "reason": reason });
             self.0.events.tell("member_left", fields);
             self.members_changed(id);

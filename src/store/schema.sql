@@ -42,6 +42,14 @@ CREATE TABLE IF NOT EXISTS conference_channels (
 CREATE TABLE IF NOT EXISTS conference_floors (
     conference TEXT PRIMARY KEY
 );
+CREATE TABLE IF NOT EXISTS patches (
+    id TEXT PRIMARY KEY,
+    a TEXT NOT NULL,
+    b TEXT NOT NULL,
+    a_to_b INTEGER NOT NULL,
+    b_to_a INTEGER NOT NULL,
+    until_ms INTEGER
+);
 CREATE TABLE IF NOT EXISTS conference_speakers (
     conference TEXT NOT NULL,
     channel TEXT NOT NULL,

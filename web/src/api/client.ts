@@ -2,7 +2,7 @@
 import type {
   Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
-  Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, Page, Phone, Picture, Plan, Playback, Quality, Recording, Role,
+  Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
   Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Trace, Wall, Whose,
 } from './types';
 
@@ -173,7 +173,15 @@ export const api = {
   revokeFloor: (id: string) => none(`conferences/${seg(id)}/floor`, { method: 'DELETE' }),
   conferencePicture: (id: string, source: string | null) => maybe<Conference>(`conferences/${seg(id)}/picture`, { method: 'PUT', json: { source } }),
   addMember: (id: string, m: { channel: string } | { dial: string }) => json<Member>(`conferences/${seg(id)}/members`, { method: 'POST', json: m }),
-  patchMember: (id: string, m: string, p: { muted?: boolean; volume_db?: number; name?: string; loudspeaker?: boolean; duplex?: SpeakerWish }) => maybe<Member>(`conferences/${seg(id)}/members/${seg(m)}`, { method: 'PATCH', json: p }),
+  patchMember: (id: string, m: string, p: { muted?: boolean; volume_db?: number; name?: string; loudspeaker?: boolean; duplex?: SpeakerWish; role?: MemberRole }) => maybe<Member>(`conferences/${seg(id)}/members/${seg(m)}`, { method: 'PATCH', json: p }),
+  muteAll: (id: string, muted: boolean, spare: readonly string[] = []) => none(`conferences/${seg(id)}/mute`, { method: 'POST', json: { muted, spare } }),
+  hand: (id: string, m: string, raised: boolean) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/hand`, { method: 'PUT', json: { raised } }),
+  side: (id: string, m: string, side: { room?: string; whisper?: string }) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/side`, { method: 'PUT', json: side }),
+  moveMember: (id: string, m: string, to: string) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/move`, { method: 'POST', json: { to } }),
+  patches: () => json<Items<Patch>>('patches'),
+  newPatch: (p: { a: string; b: string; minutes?: number }) => json<Patch>('patches', { method: 'POST', json: p }),
+  changePatch: (id: string, p: { a_to_b?: boolean; b_to_a?: boolean; minutes?: number }) => json<Patch>(`patches/${seg(id)}`, { method: 'PATCH', json: p }),
+  removePatch: (id: string) => none(`patches/${seg(id)}`, { method: 'DELETE' }),
   removeMember: (id: string, m: string) => none(`conferences/${seg(id)}/members/${seg(m)}`, { method: 'DELETE' }),
 
   talks: () => json<Items<Talk>>('talks'),

@@ -64,13 +64,19 @@ export type MemberState = 'calling' | 'ringing' | 'connected' | 'held' | 'leavin
 export interface MemberPicture { state: 'none' | 'waiting' | 'live' | 'muted' | 'frozen'; sees: string | null; fault: Fault | null }
 export type Link = 'lan' | 'cellular' | 'vsat' | 'tiantong' | 'radio';
 export interface Member {
-  id: string; kind: 'browser' | 'phone' | 'channel'; name: string; state: MemberState; muted: boolean; muted_by: 'member' | 'operator' | null; volume_db: number;
+  id: string; kind: 'browser' | 'phone' | 'channel' | 'patch'; name: string; state: MemberState; muted: boolean; muted_by: 'member' | 'operator' | null; volume_db: number;
   talking: boolean; level_dbov: number; stream: string | null; has_video: boolean; codec: string | null; link: Link;
   joined_at: string | null; fault: Fault | null; loss_percent: number; jitter_ms: number;
   /** Of a camera: its loudspeaker, when it is switched on. */
   loudspeaker?: Loudspeaker | null;
   picture?: MemberPicture | null;
+  role: MemberRole; hand_at: string | null;
+  /** The side room that it is in, and the member who alone hears it. */
+  side_room: string | null; whispers_to: string | null;
 }
+export type MemberRole = 'chair' | 'speaker' | 'listener';
+/** Two conferences that are joined. */
+export interface Patch { id: string; a: string; b: string; a_to_b: boolean; b_to_a: boolean; until: string | null }
 export type VoiceState = 'waiting' | 'calling' | 'on_air' | 'failed' | 'ended';
 export type SpeakerWish = 'device' | 'half' | 'full';
 export interface Loudspeaker { state: VoiceState; duplex: SpeakerWish; half_duplex: boolean; fault: Fault | null; level_dbov: number; sent_packets: number; way: string }
@@ -188,6 +194,8 @@ export type ServerEvent =
     | { type: 'conference_ended'; id: string }
     | { type: 'member'; conference: string; member: Member }
     | { type: 'member_left'; conference: string; member: string; reason: Text }
+    | { type: 'member_moved'; member: string; from: string; from_name: string; to: string }
+    | { type: 'patches'; patches: Patch[] }
     | { type: 'floor'; conference: string; floor: Floor }
     | { type: 'floor_notice'; conference: string; member: string; notice: FloorNotice }
     | { type: 'levels'; conference: string; levels: Levels }

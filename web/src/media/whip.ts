@@ -19,7 +19,8 @@ export class WhipMember {
   pc: RTCPeerConnection | null = null;
   id = '';
   state: WhipState = { phase: 'off', since: Date.now(), error: null };
-  readonly conference: string;
+  /** Where it is; an operator may move it into another one. */
+  conference: string;
   readonly local: MediaStream;
   private leg = '';
   private run = 0;

@@ -2,7 +2,7 @@
 import { api, whole } from '../api/client';
 import type { Holder } from '../api/control';
 import { EventSocket } from '../api/events';
-import type { Conference, Device, Job, Levels, Notice, Recording, ServerEvent, Stream, SystemState, Text, Wall } from '../api/types';
+import type { Conference, Device, Job, Levels, Notice, Patch, Recording, ServerEvent, Stream, SystemState, Text, Wall } from '../api/types';
 import { createStore, type Store } from './store';
 
 export interface Connection { state: 'connecting' | 'open' | 'lost'; since: number; everOpen: boolean }
@@ -12,6 +12,8 @@ export const connection = createStore<Connection>({ state: 'connecting', since: 
 export const streams: Store<Map_<Stream>> = createStore<Map_<Stream>>(new Map());
 export const walls: Store<Map_<Wall>> = createStore<Map_<Wall>>(new Map());
 export const conferences: Store<Map_<Conference>> = createStore<Map_<Conference>>(new Map());
+/** Conferences that are joined. */
+export const patches = createStore<readonly Patch[]>([]);
 export const jobs: Store<Map_<Job>> = createStore<Map_<Job>>(new Map());
 /** Who holds which camera. */
 export const leases: Store<Map_<Holder>> = createStore<Map_<Holder>>(new Map());
@@ -69,6 +71,7 @@ export function apply(e: ServerEvent) {
       return { ...c, members: there ? c.members.map((m) => (m.id === e.member.id ? e.member : m)) : [...c.members, e.member] };
     }); break;
     case 'member_left': changeConference(e.conference, (c) => ({ ...c, members: c.members.filter((m) => m.id !== e.member) })); break;
+    case 'patches': patches.set(e.patches); break;
     case 'floor': changeConference(e.conference, (c) => ({ ...c, floor: e.floor })); break;
     case 'levels': put(levels, e.conference, e.levels); break;
     case 'job': put(jobs, e.job.id, e.job); break;
@@ -77,7 +80,7 @@ export function apply(e: ServerEvent) {
     case 'system': system.set(e.system); break;
     case 'recording': case 'picture': case 'picture_removed': case 'snapshot': case 'device_playback': case 'device_playback_ended': case 'device_fetch': case 'device_fetch_removed': case 'lagged': break;
     case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': break;
-    case 'alarm': case 'positions': case 'wish': case 'look': case 'floor_notice': break;
+    case 'alarm': case 'positions': case 'wish': case 'look': case 'floor_notice': case 'member_moved': break;
   }
   for (const f of [...listeners]) f(e);
 }
@@ -85,7 +88,8 @@ export function apply(e: ServerEvent) {
 const byId = <T extends { id: string }>(list: readonly T[]) => new Map(list.map((x) => [x.id, x] as const));
 
 async function reread() {
-  const [s, w, c, j, sys, told, held] = await Promise.all([api.streams(), api.walls(), api.conferences(), api.jobs(), api.system(), api.notices(), api.leases()]);
+  const [s, w, c, j, sys, told, held, joined] = await Promise.all([api.streams(), api.walls(), api.conferences(), api.jobs(), api.system(), api.notices(), api.leases(), api.patches()]);
+  patches.set(joined.items);
   leases.set(new Map(held.items.map((x) => [x.channel, x.holder] as const)));
   streams.set(byId(s.items));
   walls.set(byId(w.items));

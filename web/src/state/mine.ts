@@ -3,13 +3,20 @@ import { api } from '../api/client';
 import { WhipMember, type WhipState } from '../media/whip';
 import { testHandle } from '../testHandle';
 import { connection, onEvent } from './live';
-import { createStore } from './store';
-import type { Text } from '../api/types';
+import { isOperator, session } from './session';
+import { createStore, useStore } from './store';
+import type { Conference, Text } from '../api/types';
 
 // Two mutes: the own one shuts the microphone, the operator's comes from the gateway, which lets only an operator end it. Only the own hand opens the own mute:
 // a late or stale event can never make this console heard.
 export interface Mine { member: WhipMember; conference: string; state: WhipState; own: boolean; remote: boolean; muted: boolean; byOperator: boolean; id: string }
 export const mine = createStore<Mine | null>(null);
+/** Whether this console may steer the conference: as an operator, or because its member chairs it. */
+export function useSteers(c: Conference | undefined) {
+  const operator = useStore(session, isOperator);
+  const own = useStore(mine, (m) => (m && m.conference === c?.id ? m.id : null));
+  return operator || !!own && c?.members.find((x) => x.id === own)?.role === 'chair';
+}
 /** Why the own membership ended without being left by hand. */
 export const goodbye = createStore<Text | null>(null);
 /** Where the mix is heard. In the page for as long as the console is. */
@@ -67,7 +74,9 @@ export function setMuted(muted: boolean) {
 onEvent((e) => {
   const m = mine.get();
   if (!m) return;
-  if (e.type === 'member_left' && e.conference === m.conference && e.member === m.member.id && m.member.connected) { goodbye.set(e.reason); m.member.leave(); }
+  // An operator took this console into another conference: the sound is there already.
+  if (e.type === 'member_moved' && e.member === m.member.id) { m.member.conference = e.to; mine.set({ ...m, conference: e.to }); }
+  else if (e.type === 'member_left' && e.conference === m.conference && e.member === m.member.id && m.member.connected) { goodbye.set(e.reason); m.member.leave(); }
   else if (e.type === 'conference_ended' && e.id === m.conference) { goodbye.set({ zh: '会议已结束。', en: 'The conference has ended.' }); m.member.leave(); }
   else if (e.type === 'member' && e.conference === m.conference && e.member.id === m.member.id) {
     const byOperator = e.member.muted_by === 'operator';

@@ -4,7 +4,7 @@ import type { Conference } from '../../api/types';
 import { useSpeech } from '../../i18n';
 import { go } from '../../route';
 import { conferences, connection, jobOf, jobs, put, putConference } from '../../state/live';
-import { mine, setMuted } from '../../state/mine';
+import { mine, setMuted, useSteers } from '../../state/mine';
 import { isAdmin, isOperator, session } from '../../state/session';
 import { useStore } from '../../state/store';
 import { act, Button, confirmOrder, Dialog, Empty, Field } from '../../ui/basic';
@@ -15,7 +15,9 @@ import { JoinPanel } from './JoinPanel';
 import { MainPicture } from './MainPicture';
 import { AddPanel } from './AddPanel';
 import { FloorBar } from './FloorBar';
+import { Hands } from './Hands';
 import { Members } from './Members';
+import { PatchBoard } from './PatchBoard';
 
 export function Confer({ id }: { id: string }) {
   const { t } = useSpeech();
@@ -26,6 +28,8 @@ export function Confer({ id }: { id: string }) {
   const list = [...all.values()].sort((a, b) => (a.started_at ?? '').localeCompare(b.started_at ?? ''));
   const c = all.get(id) ?? (joined ? all.get(joined) : undefined) ?? list[0];
   const [creating, setCreating] = useState(false);
+  const board = id === 'patches';
+  const steers = useSteers(c);
 
   useEffect(() => {
     const key = (e: KeyboardEvent) => {
@@ -37,22 +41,22 @@ export function Confer({ id }: { id: string }) {
   }, []);
 
   return (
-    <div className="page confer">
+    <div className={`page confer ${board ? 'confer-board' : ''}`}>
       <aside className="side side-left">
-        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
+        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
         {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
         <ul className="conf-list">
           {list.map((x) => (
-            <li key={x.id}><button type="button" aria-current={x.id === c?.id ? 'true' : undefined} data-testid={`conference-${x.id}`} onClick={() => go(`/confer/${encodeURIComponent(x.id)}`)}>
+            <li key={x.id}><button type="button" aria-current={x.id === c?.id && !board ? 'true' : undefined} data-testid={`conference-${x.id}`} onClick={() => go(`/confer/${encodeURIComponent(x.id)}`)}>
               <b>{x.name}</b>
-              <span className="num">{x.number && <span>{t('conf.number', { n: x.number })}</span>}<span>{t('conf.members', { n: x.members.length })}</span></span>
+              <span className="num">{x.number && <span>{t('conf.number', { n: x.number })}</span>}<span>{t('conf.members', { n: x.members.filter((m) => m.kind !== 'patch').length })}</span></span>
               <span className="conf-flags">{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
             </button></li>
           ))}
         </ul>
       </aside>
-      {c ? <Room key={c.id} c={c} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
-      <aside className="side side-right">{c ? <><JoinPanel c={c} />{operator && <AddPanel c={c} />}</> : null}</aside>
+      {board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      {!board && <aside className="side side-right">{c ? <><JoinPanel c={c} />{steers && <AddPanel c={c} />}</> : null}</aside>}
       {creating && <NewConference onClose={() => setCreating(false)} />}
     </div>
   );
@@ -61,6 +65,9 @@ export function Confer({ id }: { id: string }) {
 function Room({ c }: { c: Conference }) {
   const { t } = useSpeech();
   const operator = useStore(session, isOperator);
+  const steers = useSteers(c);
+  const here = useStore(mine, (m) => (m?.conference === c.id ? m.id : null));
+  const allMuted = c.members.some((m) => m.muted_by === 'operator') && c.members.every((m) => m.muted || m.role === 'chair' || m.kind === 'patch' || m.id === here);
   const admin = useStore(session, isAdmin);
   const job = useStore(jobs, (m) => (c.recording ? m.get(c.recording) : undefined) ?? jobOf(m, c.stream));
   const recording = !!(c.recording || job);
@@ -73,12 +80,14 @@ function Room({ c }: { c: Conference }) {
         <h1 className="bar-title">{c.name}</h1>
         <span className="bar-note num">{c.number ? t('conf.dialIn', { n: c.number }) : ''}{c.pin_set ? ` · ${t('conf.pinSet')}` : ''}</span>
         <Button testId="record-toggle" className={recording ? 'rec-on' : ''} pressed={recording} disabled={!operator} onClick={record}><span className="rec-dot" aria-hidden />{recording ? t('rec.stop') : t('rec.start')}</Button>
-        <Button icon="lock" testId="conference-lock" pressed={c.locked} disabled={!operator} title={t('conf.lock.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { locked: !c.locked }))) ?? null)}>{t(c.locked ? 'conf.unlock' : 'conf.lock')}</Button>
-        <Button icon="radio" testId="conference-half-duplex" pressed={!!c.floor} disabled={!operator} title={t('floor.mode.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { half_duplex: !c.floor }))) ?? null)}>{t('floor.mode')}</Button>
+        <Button icon="lock" testId="conference-lock" pressed={c.locked} disabled={!steers} title={t('conf.lock.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { locked: !c.locked }))) ?? null)}>{t(c.locked ? 'conf.unlock' : 'conf.lock')}</Button>
+        <Button icon="radio" testId="conference-half-duplex" pressed={!!c.floor} disabled={!steers} title={t('floor.mode.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { half_duplex: !c.floor }))) ?? null)}>{t('floor.mode')}</Button>
+        <Button icon={allMuted ? 'mic' : 'micOff'} testId="conference-mute-all" pressed={allMuted} disabled={!steers} title={t('conf.muteAll.title')} onClick={() => void act(api.muteAll(c.id, !allMuted, here ? [here] : []))}>{t(allMuted ? 'conf.openAll' : 'conf.muteAll')}</Button>
         {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
       </div>
-      {c.floor && <FloorBar c={c} floor={c.floor} canSteer={operator} />}
-      <div className="room"><MainPicture c={c} canTake={operator} /><Members c={c} canSteer={operator} /></div>
+      {c.floor && <FloorBar c={c} floor={c.floor} canSteer={steers} />}
+      <Hands c={c} canSteer={steers} />
+      <div className="room"><MainPicture c={c} canTake={steers} /><Members c={c} canSteer={steers} /></div>
     </main>
   );
 }

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'react';
+import { api } from '../../api/client';
 import type { Conference } from '../../api/types';
 import { useSpeech, type Key } from '../../i18n';
 import { levelToBar, meter } from '../../media/levels';
@@ -6,7 +7,7 @@ import { WhepViewer } from '../../media/whep';
 import { goodbye, join, leave, mine, setMuted, setSink } from '../../state/mine';
 import { isOperator, session } from '../../state/session';
 import { useStore } from '../../state/store';
-import { Button, Field } from '../../ui/basic';
+import { act, Button, Field } from '../../ui/basic';
 import { Icon } from '../../ui/Icon';
 
 const AUDIO: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -104,6 +105,7 @@ export function JoinPanel({ c }: { c: Conference }) {
         {here ? (
           <>
             <Button look={m.muted ? 'plain' : 'main'} icon={m.muted ? 'micOff' : 'mic'} testId="conference-mute" pressed={m.muted} title="M" onClick={() => setMuted(!m.muted)}>{t(m.muted ? 'mine.unmute' : 'mine.mute')}</Button>
+            <OwnHand c={c} id={m.id} />
             <Button look="danger" icon="hangup" testId="conference-leave" onClick={leave}>{t('join.leave')}</Button>
           </>
         ) : (
@@ -116,6 +118,19 @@ export function JoinPanel({ c }: { c: Conference }) {
       </div>
       {here && <p className="hint">{t(m.byOperator && !operator ? 'join.hint.byOperator' : m.muted ? 'join.hint.muted' : 'join.hint')}</p>}
     </section>
+  );
+}
+
+/** The own hand, and the way back from a private talk. */
+function OwnHand({ c, id }: { c: Conference; id: string }) {
+  const { t } = useSpeech();
+  const me = c.members.find((x) => x.id === id);
+  if (!me) return null;
+  return (
+    <>
+      <Button icon="hand" testId="conference-hand" pressed={!!me.hand_at} onClick={() => void act(api.hand(c.id, id, !me.hand_at))}>{t(me.hand_at ? 'hand.down' : 'hand.up')}</Button>
+      {me.whispers_to && <Button look="main" icon="whisper" testId="whisper-end" onClick={() => void act(api.side(c.id, id, me.side_room ? { room: me.side_room } : {}))}>{t('member.whisper.end')}</Button>}
+    </>
   );
 }
 

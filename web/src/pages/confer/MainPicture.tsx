@@ -11,6 +11,7 @@ import { tileMessage } from '../../wall/message';
 import { PictureHost, usePicture } from '../../wall/Picture';
 import { DRAG_TYPE } from '../../wall/Tile';
 import { ChannelTree } from '../watch/ChannelTree';
+import { iconOf } from './memberIcon';
 
 export async function showInConference(c: Conference, source: string | null) { putConference((await act(api.conferencePicture(c.id, source))) ?? null); }
 
@@ -32,13 +33,13 @@ export function MainPicture({ c, canTake }: { c: Conference; canTake: boolean })
       onDragOver={(e) => { if (canTake && e.dataTransfer.types.includes(DRAG_TYPE)) e.preventDefault(); }}
       onDrop={(e) => { const raw = e.dataTransfer.getData(DRAG_TYPE); if (raw && canTake) { e.preventDefault(); void showInConference(c, (JSON.parse(raw) as { stream: string }).stream); } }}>
       <PictureHost host={host} hidden={!source} />
-      {source && <span className="tile-name"><Icon name={member ? member.kind === 'channel' ? 'camera' : member.kind : 'camera'} /><span>{name}</span></span>}
+      {source && <span className="tile-name"><Icon name={member ? iconOf(member) : 'camera'} /><span>{name}</span></span>}
       {m && <div className={`tile-message tile-message-${m.kind}`} data-testid="conference-picture-message" role="status">{m.kind !== 'empty' && <Icon name={m.kind === 'bad' ? 'warn' : 'wait'} />}<span>{m.kind === 'empty' ? t('conf.picture.none') : m.text}{m.kind === 'empty' ? ` ${t('conf.picture.none.next')}` : m.next && <span className="tile-message-next"> {m.next}</span>}</span></div>}
       {canTake && <span className="main-picture-tools"><Button icon="video" testId="conference-picture-choose" onClick={() => setChoosing(true)}>{t('conf.picture.choose')}</Button>{source && <Button icon="close" title={t('conf.picture.clear')} aria-label={t('conf.picture.clear')} onClick={() => void showInConference(c, null)} />}</span>}
       {choosing && (
         <Dialog title={t('conf.picture.choose')} onClose={() => setChoosing(false)} wide>
           <div className="chooser">
-            {c.members.some((x) => x.has_video && x.stream) && <div className="chooser-members"><h3>{t('conf.picture.members')}</h3>{c.members.filter((x) => x.has_video && x.stream).map((x) => <Button key={x.id} icon={x.kind === 'channel' ? 'camera' : x.kind} pressed={x.stream === source} onClick={() => { void showInConference(c, x.stream); setChoosing(false); }}>{x.name}</Button>)}</div>}
+            {c.members.some((x) => x.has_video && x.stream) && <div className="chooser-members"><h3>{t('conf.picture.members')}</h3>{c.members.filter((x) => x.has_video && x.stream).map((x) => <Button key={x.id} icon={iconOf(x)} pressed={x.stream === source} onClick={() => { void showInConference(c, x.stream); setChoosing(false); }}>{x.name}</Button>)}</div>}
             <ChannelTree label={t('tree.label')} only={onlyVideo} picked={source} onPick={(ch) => { void showInConference(c, ch.stream || ch.id); setChoosing(false); }} />
           </div>
         </Dialog>

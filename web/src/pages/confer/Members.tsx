@@ -11,6 +11,8 @@ import { Icon } from '../../ui/Icon';
 import { duration, since } from '../../ui/format';
 import { SentMeter } from '../../ui/TalkButton';
 import { showInConference } from './MainPicture';
+import { iconOf } from './memberIcon';
+import { MemberDialog } from './MemberDialog';
 
 const LINKS: Link[] = ['lan', 'cellular', 'vsat', 'tiantong', 'radio'];
 
@@ -49,29 +51,42 @@ const Card = memo(function Card({ conference, m, canSteer, shown }: { conference
   const { t, pick } = useSpeech();
   const me = useStore(mine, (x) => !!x && x.id === m.id);
   const talking = useStore(levels, (l) => l.get(conference)?.[m.id]?.[1] ?? m.talking);
+  const [more, setMore] = useState(false);
+  const person = m.kind === 'browser' || m.kind === 'phone';
+  const hears = useStore(conferences, (all) => all.get(conference)?.members.find((x) => x.id === m.whispers_to)?.name ?? '');
   const waiting = m.state !== 'connected';
   const loud = talking && !m.muted && !waiting;
   return (
     <article className={`card ${loud ? 'card-talking' : ''} ${waiting ? 'card-waiting' : ''}`} data-testid={`member-${m.id}`} data-state={m.state} data-muted={m.muted} data-talking={loud}>
       <header>
-        <Icon name={m.kind === 'channel' ? 'camera' : m.kind} title={t(`kind.${m.kind}`)} />
+        <Icon name={iconOf(m)} title={t(`kind.${m.kind}`)} />
         <b className="card-name" title={m.name}>{m.name}</b>
         {me && <span className="tag">{t('conf.you')}</span>}
         <span className={`card-state ${loud ? 's-talking' : m.muted ? 's-offline' : ''}`}>
           {waiting ? <><Icon name="wait" />{t(`member.${m.state}`)}</> : m.muted ? <><Icon name="micOff" />{t('member.muted')}</> : loud ? <><Icon name="sound" />{t('member.talking')}</> : t('member.quiet')}
         </span>
       </header>
+      {(m.role !== 'speaker' || m.hand_at || m.side_room || m.whispers_to) && (
+        <p className="card-aside">
+          {m.role !== 'speaker' && <span className="tag" data-testid={`member-${m.id}-role`}>{m.role === 'chair' && <Icon name="star" />}{t(`role.${m.role}`)}</span>}
+          {m.hand_at && <span className="tag hand-tag"><Icon name="hand" />{t('hand.is')}</span>}
+          {m.side_room && <span className="tag" data-testid={`member-${m.id}-side`}><Icon name="patch" />{m.side_room}</span>}
+          {m.whispers_to && <span className="tag"><Icon name="whisper" />{t('member.whisper.on', { name: hears })}</span>}
+        </p>
+      )}
       <Meter conference={conference} member={m.id} muted={m.muted} />
       <div className="card-tools">
-        <Button icon={m.muted ? 'micOff' : 'mic'} testId={`member-${m.id}-mute`} pressed={m.muted} disabled={!canSteer} title={t(m.muted ? 'member.unmute' : 'member.mute')} aria-label={t(m.muted ? 'member.unmute' : 'member.mute')} onClick={() => change(conference, m, { muted: !m.muted })} />
+        <Button icon={m.muted ? 'micOff' : 'mic'} testId={`member-${m.id}-mute`} pressed={m.muted} disabled={!canSteer || m.kind === 'patch'} title={t(m.muted ? 'member.unmute' : 'member.mute')} aria-label={t(m.muted ? 'member.unmute' : 'member.mute')} onClick={() => change(conference, m, { muted: !m.muted })} />
         <Volume m={m} disabled={!canSteer} onChange={(volume_db) => change(conference, m, { volume_db })} />
       </div>
       {m.kind === 'channel' && m.stream?.startsWith('gb28181:') && <Speaker conference={conference} m={m} canSteer={canSteer} />}
       <footer className="num">
         {m.fault ?? m.picture?.fault ? <span className="warn-text"><Icon name="warn" /> {pick((m.fault ?? m.picture?.fault)!)}</span> : m.state === 'connected' || m.state === 'held' ? <Link_ m={m} /> : <span />}
         {m.has_video && m.stream && <Button look="quiet" icon="video" testId={`member-${m.id}-show`} pressed={shown} disabled={!canSteer} title={t('member.show')} aria-label={t('member.show')} onClick={() => { const c = conferences.get().get(conference); if (c) void showInConference(c, shown ? null : m.stream); }} />}
-        <Button look="quiet" icon={m.kind === 'channel' ? 'close' : 'hangup'} testId={`member-${m.id}-remove`} disabled={!canSteer} title={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} aria-label={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} onClick={() => void act(api.removeMember(conference, m.id))} />
+        {person && <Button look="quiet" icon="more" testId={`member-${m.id}-more`} title={t('member.more')} aria-label={t('member.more')} onClick={() => setMore(true)} />}
+        <Button look="quiet" icon={person ? 'hangup' : 'close'} testId={`member-${m.id}-remove`} disabled={!canSteer} title={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} aria-label={t(m.kind === 'phone' ? 'member.hangUp' : 'member.remove')} onClick={() => void act(api.removeMember(conference, m.id))} />
       </footer>
+      {more && <MemberDialog conference={conference} m={m} canSteer={canSteer} onClose={() => setMore(false)} />}
     </article>
   );
 });
@@ -107,7 +122,7 @@ function Meter({ conference, member, muted }: { conference: string; member: stri
   const { t } = useSpeech();
   const bar = useRef<HTMLSpanElement>(null);
   useEffect(() => {
-    let last = 0;
+    let last = -1; // the bar may stand from before
     let fall: ReturnType<typeof setTimeout> | undefined;
     const draw = () => {
       const l = levels.get().get(conference)?.[member];

@@ -1,0 +1,3 @@
+import type { Member } from '../../api/types';
+
+export const iconOf = (m: Member) => (m.kind === 'channel' ? 'camera' : m.kind);
