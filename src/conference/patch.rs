@@ -349,7 +349,15 @@ impl Conferences {
             }
         }
         for (to, member, key) in presses {
-            let _ = self.key(&to, &member, key);
+            let asks = matches!(key, Key::Pressed { .. });
+            if self.key(&to, &member, key).is_err() && asks {
+                // It is not in that floor yet: asked again the next time.
+                let mut patches = self.patches();
+                let way = patches.values_mut().flat_map(|p| p.ways.iter_mut()).find(|w| w.here == member);
+                if let Some(way) = way {
+                    way.asked = None;
+                }
+            }
         }
     }
 
