@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bridge_core::{ChannelId, MemberId, SeatCommand, SeatReport, Timestamp};
-use media_hub::audio::Mixer;
+use media_hub::audio::{MixSettings, Mixer};
 use media_hub::{Hub, Program, PublishError, StreamId};
 use media_webrtc::LegId;
 use tokio::sync::mpsc;
@@ -16,6 +16,9 @@ use super::returns::Lost;
 use super::room::{ConferenceView, Room};
 use crate::events::{Events, Severity};
 use crate::store::{ConferenceRow, Store, StoreError};
+
+/// The loudness of all voices of a conference: that of broadcasts (EBU R128).
+const LOUDNESS_LUFS: f32 = -23.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConferenceError {
@@ -107,12 +110,14 @@ impl Conferences {
 
     fn open(&self, row: ConferenceRow) -> Result<(), ConferenceError> {
         let hub = &self.0.hub;
-        let mixer = Mixer::start(hub, &row.id);
+        let settings =
+            MixSettings { comfort_noise: true, loudness_lufs: Some(LOUDNESS_LUFS), ..MixSettings::default() };
+        let mixer = Mixer::start_with(hub, &row.id, settings);
         let picture = Program::start(hub, StreamId::new(format!("program:conference/{}", row.id)), &row.name)?;
         picture.switch(row.picture.as_deref().map(StreamId::new).filter(|s| hub.knows(s)));
         let channels: Vec<ChannelId> = row.channels.iter().map(|c| ChannelId(c.clone())).collect();
         let id = row.id.clone();
-        self.follow_levels(&id, mixer.levels());
+        self.follow_levels(&id, mixer.levels(), mixer.active());
         let room = Room {
             row,
             mixer,
@@ -142,6 +147,7 @@ impl Conferences {
         &self,
         id: &str,
         mut levels: tokio::sync::watch::Receiver<Vec<(String, media_hub::audio::Level)>>,
+        actives: tokio::sync::watch::Receiver<Option<String>>,
     ) {
         let all = self.clone();
         let id = id.to_owned();
@@ -159,12 +165,15 @@ impl Conferences {
                 }
                 let now: HashMap<String, (f32, bool)> =
                     levels.borrow_and_update().iter().map(|(m, l)| (m.clone(), (l.dbov, l.talking))).collect();
+                let active = actives.borrow().clone();
                 let silence = now.values().all(|(_, talking)| !talking);
                 if let Some(room) = all.lock().get_mut(&id) {
                     room.levels.clone_from(&now);
                 }
                 if !(silence && told_silence) {
-                    all.0.events.tell("levels", serde_json::json!({ "conference": id, "levels": now }));
+                    all.0
+                        .events
+                        .tell("levels", serde_json::json!({ "conference": id, "levels": now, "active": active }));
                 }
                 told_silence = silence;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::leveller::Leveller;
 use super::meter::{Level, Meter, dbov};
 use super::{BLOCK, Block};
 
@@ -48,6 +49,7 @@ struct Voice {
     /// Blocks since the voice was last in the mix.
     idle: u32,
     meter: Meter,
+    leveller: Leveller,
     own: Box<Block>,
     adds: bool,
     limiter: Limiter,
@@ -59,6 +61,8 @@ pub struct MixCore {
     sum: Box<Block>,
     speaking: u32,
     limiter: Limiter,
+    /// The loudness that all voices are brought to, LUFS.
+    loudness: Option<f32>,
 }
 
 impl Default for MixCore {
@@ -69,7 +73,19 @@ impl Default for MixCore {
 
 impl MixCore {
     pub fn new() -> Self {
-        MixCore { voices: HashMap::new(), sum: Box::new([0.0; BLOCK]), speaking: 0, limiter: Limiter::new() }
+        MixCore {
+            voices: HashMap::new(),
+            sum: Box::new([0.0; BLOCK]),
+            speaking: 0,
+            limiter: Limiter::new(),
+            loudness: None,
+        }
+    }
+
+    /// The loudness to which each voice is brought, in LUFS (-40 to -10); none leaves them as they come. The volume of a member
+    /// counts on top of it.
+    pub fn set_loudness(&mut self, target_lufs: Option<f32>) {
+        self.loudness = target_lufs.filter(|l| l.is_finite()).map(|l| l.clamp(-40.0, -10.0));
     }
 
     /// A member who is there already stays as it is.
@@ -85,6 +101,7 @@ impl MixCore {
             quiet: 0,
             idle: LISTENER_AFTER,
             meter: Meter::new(),
+            leveller: Leveller::new(),
             own: Box::new([0.0; BLOCK]),
             adds: false,
             limiter: Limiter::new(),
@@ -173,7 +190,15 @@ impl MixCore {
                 voice.open = false;
             }
         }
-        let goal = if shut || !voice.open { 0.0 } else { voice.goal };
+        let even = match (block, self.loudness) {
+            (Some(block), Some(target)) => {
+                let talking = !shut && level >= GATE && voice.meter.level().talking;
+                let db = voice.leveller.block(block, talking, voice.meter.floor(), target);
+                10f32.powf(db / 20.0)
+            }
+            _ => 1.0,
+        };
+        let goal = if shut || !voice.open { 0.0 } else { voice.goal * even };
         let from = std::mem::replace(&mut voice.gain, goal);
         let Some(block) = block else { return };
         // A loud block behind a gate that opens begins at once: its beginning is faded in over the ramp.

@@ -60,7 +60,8 @@ fn needs(stream: &Stream) -> Option<TrackInfo> {
         return None;
     }
     let own = tracks.iter().find(|t| t.id == TrackId::AUDIO && t.codec.decoding() == Decoding::Here)?;
-    let unplayable = !own.codec.browser_can_play();
+    // The sound of cameras is looked at soon. That of telephones goes into a mixer as a rule: only who cannot play it asks.
+    let unplayable = own.codec == Codec::Aac;
     let wanted = stream.opus_wanted() && own.codec != Codec::Opus;
     (unplayable || wanted).then(|| own.clone())
 }
@@ -144,6 +145,9 @@ impl Work {
     }
 
     fn push(&mut self, epoch: u32, frame: &Frame, mut write: impl FnMut(Frame)) {
+        if frame.codec != self.track.codec {
+            return;
+        }
         let pts = rescale(frame.pts, self.track.clock_rate, RATE);
         let expected = self.start + self.sound.len() as i64;
         let fresh_clock = self.epoch.replace(epoch) != Some(epoch);
