@@ -2,6 +2,7 @@
 //!
 //! A live stream whose own sound is AAC, or whose Opus is wanted (`Stream::want_opus`), gets a further track
 //! [`TrackId::OPUS`] with the same time origin. Gaps stay gaps; clocks of sound and picture stay together within 20 ms.
+//! For a program it is made once at its source, for all programs that show it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -73,6 +74,13 @@ fn consider(hub: &Hub, running: &mut HashMap<StreamId, tokio::task::JoinHandle<(
     running.remove(id);
     let Some(stream) = hub.get(id) else { return };
     let Some(track) = needs(&stream) else { return };
+    if let Some(source) = stream.origin() {
+        // What comes of it is passed on with the rest; the source has the same tracks, and so the same need.
+        if let Some(source) = hub.get(&source) {
+            source.want_opus();
+        }
+        return;
+    }
     let options = SubscribeOptions { start: Start::NextKey, demand: false, notify: None };
     let Ok(subscriber) = hub.subscribe(id, options) else { return };
     match Work::new(track) {
