@@ -61,6 +61,8 @@ struct Out {
     unsent: u32,
     /// When the pause of the conference was described to the phone last; none while somebody speaks.
     described: Option<Instant>,
+    /// The last frame of the conference was sound.
+    speaking: bool,
     /// Packets of comfort noise that we made.
     noise: u64,
     packets: u32,
@@ -215,6 +217,7 @@ impl Leg {
                 last: None,
                 unsent: 0,
                 described: None,
+                speaking: false,
                 noise: 0,
                 packets: 0,
                 octets: 0,

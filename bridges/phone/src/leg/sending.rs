@@ -12,6 +12,8 @@ use super::Leg;
 
 /// After this long without sound for the phone, silence is sent, so that NATs and time-outs do not fire.
 const FILL_AFTER: Duration = Duration::from_millis(50);
+/// The same in the midst of speech: the next words are late, and noise in between would tear them further apart.
+const FILL_SPEECH_AFTER: Duration = Duration::from_millis(200);
 /// How often a pause is described anew to a phone that makes its own noise; AMR wants it at each eighth frame (3GPP TS 26.093).
 const DESCRIBE_EVERY: Duration = Duration::from_millis(500);
 const DESCRIBE_AMR_EVERY: Duration = Duration::from_millis(160);
@@ -21,6 +23,7 @@ impl Leg {
     /// then (RFC 3389, G.729 Annex B, RFC 4867).
     pub fn hear(&mut self, frame: &Frame, now: Instant) {
         let ticks = self.clock / 50;
+        self.out.speaking = !frame.silent;
         if !frame.silent || !self.pauses() {
             self.out.described = None;
             return self.send(&frame.payload, now);
@@ -130,9 +133,14 @@ impl Leg {
 
     /// Sends silence when nothing else was sent of late; a pause that was described is no reason.
     pub fn fill(&mut self, now: Instant) {
-        let patience = if self.out.described.is_some() { 2 * DESCRIBE_EVERY } else { FILL_AFTER };
+        let patience = match (self.out.described, self.out.speaking) {
+            (Some(_), _) => 2 * DESCRIBE_EVERY,
+            (None, true) => FILL_SPEECH_AFTER,
+            (None, false) => FILL_AFTER,
+        };
         if self.out.last.is_none_or(|(at, _)| now.saturating_duration_since(at) >= patience) {
             self.out.described = None;
+            self.out.speaking = false;
             self.send_silence(now);
         }
     }

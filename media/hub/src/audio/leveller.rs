@@ -1,15 +1,19 @@
 //! Loudness evened out: a slow gain for each voice towards one loudness, so that a quiet telephone and a shouting radio are
 //! heard alike. Measured as ITU-R BS.1770 does (K-weighting), over speech only.
 
-/// Seconds of speech that the measure remembers (EBU R128's short term), in blocks of 20 ms.
-const MEMORY: f32 = 150.0;
-/// Speech after which the gain begins to move, and until which it moves fast: the first words of a voice.
+/// Speech that the measure remembers, in blocks of 20 ms: 8 s, so that a sentence does not move it.
+const MEMORY: f32 = 400.0;
+/// Speech after which the gain begins to move, and until which it may move fast: the first words of a voice.
 const FIRST: u32 = 10;
 const SETTLING: u32 = 75;
-/// The most that the gain changes in a block, dB: up, down, and while a voice settles.
-const UP: f32 = 0.06;
-const DOWN: f32 = 0.24;
+/// The most that the gain changes in a block, dB: 3 dB a second, which changes no word against the next; in the first words
+/// 30 dB a second, but only for a voice that is further off than any sentence swings.
+const SLOW: f32 = 0.06;
 const FAST: f32 = 0.6;
+const FAR: f32 = 8.0;
+/// A gain that is right within `STILL` dB stays, until it is not; then it moves until it is within `SETTLED`.
+const STILL: f32 = 1.0;
+const SETTLED: f32 = 0.2;
 /// Bounds of the gain, dB.
 const MOST: f32 = 18.0;
 const LEAST: f32 = -20.0;
@@ -44,6 +48,7 @@ pub(crate) struct Leveller {
     power: f32,
     heard: u32,
     gain_db: f32,
+    moving: bool,
 }
 
 impl Leveller {
@@ -55,6 +60,7 @@ impl Leveller {
             power: 0.0,
             heard: 0,
             gain_db: 0.0,
+            moving: false,
         }
     }
 
@@ -83,8 +89,12 @@ impl Leveller {
         let loudness = -0.691 + 10.0 * self.power.max(1e-12).log10();
         let most = MOST.min((NOISE_MOST - floor_dbov).max(0.0));
         let wanted = (target_lufs - loudness).clamp(LEAST, most);
-        let (up, down) = if self.heard < SETTLING { (FAST, FAST) } else { (UP, DOWN) };
-        self.gain_db += (wanted - self.gain_db).clamp(-down, up);
+        let off = wanted - self.gain_db;
+        self.moving = off.abs() > if self.moving { SETTLED } else { STILL };
+        if self.moving {
+            let step = if self.heard < SETTLING && off.abs() > FAR { FAST } else { SLOW };
+            self.gain_db += off.clamp(-step, step);
+        }
         self.gain_db
     }
 }
@@ -165,6 +175,47 @@ mod tests {
         println!("as they come {bare:?} LUFS, evened out {even:?} LUFS");
         assert!((even[0] - even[1]).abs() < 3.0, "{even:?}");
         assert!(even.iter().all(|l| (l + 23.0).abs() < 3.0), "{even:?}");
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_shape() {
+        // Syllables that swing by 20 dB, sentences of 3 s, pauses of 1 s; voices of the usual loudness and far from it.
+        for dbov in [-38.0, -26.0, -20.0, -6.0] {
+            let mut core = MixCore::new();
+            core.set_loudness(Some(-23.0));
+            core.add("a");
+            let mut out: Block = [0.0; BLOCK];
+            let mut gains = Vec::new();
+            for tick in 0..1500 {
+                let swing = [0.0, -14.0, 4.0, -6.0, -16.0, 2.0][tick / 12 % 6];
+                let level = if tick % 200 < 150 { dbov + swing } else { -75.0 };
+                // Without its own pauses: what is compared is the gain.
+                let block = voice(tick % 15, level, -80.0);
+                core.begin();
+                core.offer("a", Some(&block));
+                core.all(&mut out);
+                let ratio = crate::audio::testkit::rms(&out) / crate::audio::testkit::rms(&block);
+                let level = if tick % 200 < 150 { 20.0 * ratio.max(1e-6).log10() } else { f32::NAN };
+                gains.push(level);
+            }
+            let swing = |part: &[f32]| {
+                let (low, high) = part.iter().fold((99f32, -99f32), |(l, h), g| (l.min(*g), h.max(*g)));
+                high - low
+            };
+            // After the first words no second of a sentence is changed by more than that (the ramp in a block apart), and later
+            // none at all that one could hear.
+            for sentence in gains[200..].chunks_exact(200) {
+                let worst = sentence[..150].windows(50).map(swing).fold(0.0, f32::max);
+                assert!(worst < 3.2, "{dbov}: {worst} dB in a second");
+            }
+            let late = gains[600..].chunks_exact(200).map(|s| swing(&s[5..150])).fold(0.0, f32::max);
+            println!("{dbov} dBov: {late:.2} dB within a sentence");
+            assert!(late < 1.5, "{dbov}: {late} dB within a sentence");
+            if (-27.0..=-19.0).contains(&dbov) {
+                let first = swing(&gains[5..100]);
+                assert!(first < 6.0, "a voice that is about right is not moved fast: {first}");
+            }
+        }
     }
 
     #[test]
