@@ -244,6 +244,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         members: settings.hall.max_members,
         wrong_pins: 9,
         call_back: settings.calls.call_back_tries > 0,
+        loudness: settings.hall.loudness,
     };
     let context = |conferences: &Conferences| BridgeContext {
         hub: hub.clone(),

@@ -51,6 +51,8 @@ pub struct ConferenceLimits {
     pub wrong_pins: usize,
     /// Phones that the network dropped are called again.
     pub call_back: bool,
+    /// All voices of a conference are brought to one loudness.
+    pub loudness: bool,
 }
 
 pub(super) struct Shared {
@@ -110,8 +112,8 @@ impl Conferences {
 
     fn open(&self, row: ConferenceRow) -> Result<(), ConferenceError> {
         let hub = &self.0.hub;
-        let settings =
-            MixSettings { comfort_noise: true, loudness_lufs: Some(LOUDNESS_LUFS), ..MixSettings::default() };
+        let loudness_lufs = self.0.limits.loudness.then_some(LOUDNESS_LUFS);
+        let settings = MixSettings { comfort_noise: true, loudness_lufs, ..MixSettings::default() };
         let mixer = Mixer::start_with(hub, &row.id, settings);
         let picture = Program::start(hub, StreamId::new(format!("program:conference/{}", row.id)), &row.name)?;
         picture.switch(row.picture.as_deref().map(StreamId::new).filter(|s| hub.knows(s)));
@@ -412,7 +414,7 @@ mod tests {
     async fn hall(dir: &std::path::Path) -> (Conferences, Store, Events) {
         let store = Store::open(&dir.join("t.db")).await.unwrap();
         let events = Events::default();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
         let all = Conferences::new(Hub::new(HubLimits::default()), events.clone(), store.clone(), limits);
         (all, store, events)
     }
