@@ -8,7 +8,7 @@ use std::time::Duration;
 use bridge_core::{Bridge, BridgeContext, Capture, Captures, Command, Credentials, DeviceId, Registry, Reports};
 use media_hub::{Fault, Hub, HubLimits, StreamId, Whose};
 use media_net::PortPool;
-use media_transcode::{Sounds, Stills, Transcoders, VideoSettings};
+use media_transcode::{Stills, Transcoders, VideoSettings};
 use media_webrtc::Endpoint;
 use recorder::Recorder;
 use tokio::sync::mpsc;
@@ -244,6 +244,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         members: settings.hall.max_members,
         wrong_pins: 9,
         call_back: settings.calls.call_back_tries > 0,
+        loudness: settings.hall.loudness,
     };
     let context = |conferences: &Conferences| BridgeContext {
         hub: hub.clone(),
@@ -271,7 +272,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let program = std::env::current_exe().map_err(because("the program's own path"))?;
     let stills = Stills::new(hub.clone(), program.clone());
     let transcoders = register_transcoders(&settings, &hub, &program, &shutdown);
-    let sounds = Sounds::new(hub.clone(), program);
     let pictures =
         Pictures::new(settings.pictures.clone(), settings.site.data.join("pictures"), store.clone(), events.clone());
     let metrics = Metrics::new(registry_of_metrics).map_err(because("metrics"))?;
@@ -334,7 +334,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tokio::spawn(app.pictures.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));
     tasks.spawn(media_hub::audio::renditions::run(hub, shutdown.clone().cancelled_owned()));
-    tasks.spawn(sounds.run(shutdown.clone().cancelled_owned()));
     // SIP outlives the bridges by the time they need to say good-bye.
     let sip_stop = CancellationToken::new();
     let sip_token = sip_stop.clone();

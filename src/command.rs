@@ -133,8 +133,6 @@ enum WorkerOrder {
         #[arg(long)]
         small_slices: bool,
     },
-    /// Frames on standard input, Opus packets on standard output.
-    Sound { codec: String },
 }
 
 fn fail(message: impl std::fmt::Display) -> ExitCode {
@@ -159,9 +157,6 @@ impl Arguments {
                     small_slices: *small_slices,
                 };
                 return media_transcode::worker::video(codec, encoder, form);
-            }
-            Some(Order::Worker { order: WorkerOrder::Sound { codec } }) => {
-                return media_transcode::worker::sound(codec);
             }
             _ => {}
         }

@@ -294,6 +294,7 @@ pub struct Hall {
     pub conference_name_zh: String,
     pub conference_name_en: String,
     pub max_members: u32,
+    pub loudness: bool,
     pub camera_hold_s: u32,
 }
 
@@ -306,6 +307,7 @@ impl Default for Hall {
             conference_name_zh: "大厅会商".into(),
             conference_name_en: "Hall conference".into(),
             max_members: 64,
+            loudness: true,
             camera_hold_s: 10,
         }
     }

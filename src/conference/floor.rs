@@ -413,7 +413,7 @@ mod tests {
         async fn with(phones: usize) -> Hall {
             let dir = crate::testing::TempDir::new();
             let store = Store::open(&dir.path().join("t.db")).await.unwrap();
-            let limits = ConferenceLimits { members: 9, wrong_pins: 9, call_back: false };
+            let limits = ConferenceLimits { members: 9, wrong_pins: 9, call_back: false, loudness: true };
             let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
             let id = all.create("patrol", None, "").await.unwrap().id;
             let mut seats = Vec::new();

@@ -116,6 +116,10 @@ impl Conferences {
                     entry.name = if who.name.is_empty() { who.number.clone() } else { who.name };
                     entry.dial = Some(who.number);
                 }
+                SeatReport::Mode(mode) => {
+                    room.mixer.set_mode(&member.0, mode);
+                    tell = false;
+                }
                 SeatReport::Held(held) => {
                     entry.state = if held { MemberState::Held } else { MemberState::Connected };
                 }

@@ -193,7 +193,7 @@ mod tests {
     async fn a_dropped_phone_keeps_its_seat() {
         let dir = crate::testing::TempDir::new();
         let store = Store::open(&dir.path().join("t.db")).await.unwrap();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: true };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: true, loudness: true };
         let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
         let mut lost = all.take_lost().unwrap();
         let view = all.create("a", None, "").await.unwrap();

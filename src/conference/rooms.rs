@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bridge_core::{ChannelId, MemberId, SeatCommand, SeatReport, Timestamp};
-use media_hub::audio::Mixer;
+use media_hub::audio::{MixSettings, Mixer};
 use media_hub::{Hub, Program, PublishError, StreamId};
 use media_webrtc::LegId;
 use tokio::sync::mpsc;
@@ -17,6 +17,9 @@ use super::returns::Lost;
 use super::room::{ConferenceView, Room};
 use crate::events::{Events, Severity};
 use crate::store::{ConferenceRow, Store, StoreError};
+
+/// The loudness of all voices of a conference: that of broadcasts (EBU R128).
+const LOUDNESS_LUFS: f32 = -23.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConferenceError {
@@ -53,6 +56,8 @@ pub struct ConferenceLimits {
     pub wrong_pins: usize,
     /// Phones that the network dropped are called again.
     pub call_back: bool,
+    /// All voices of a conference are brought to one loudness.
+    pub loudness: bool,
 }
 
 pub(super) struct Shared {
@@ -115,12 +120,14 @@ impl Conferences {
 
     fn open(&self, row: ConferenceRow) -> Result<(), ConferenceError> {
         let hub = &self.0.hub;
-        let mixer = Mixer::start(hub, &row.id);
+        let loudness_lufs = self.0.limits.loudness.then_some(LOUDNESS_LUFS);
+        let settings = MixSettings { comfort_noise: true, loudness_lufs, ..MixSettings::default() };
+        let mixer = Mixer::start_with(hub, &row.id, settings);
         let picture = Program::start(hub, StreamId::new(format!("program:conference/{}", row.id)), &row.name)?;
         picture.switch(row.picture.as_deref().map(StreamId::new).filter(|s| hub.knows(s)));
         let channels: Vec<ChannelId> = row.channels.iter().map(|c| ChannelId(c.clone())).collect();
         let id = row.id.clone();
-        self.follow_levels(&id, mixer.levels());
+        self.follow_levels(&id, mixer.levels(), mixer.active());
         let room = Room {
             row,
             mixer,
@@ -152,6 +159,7 @@ impl Conferences {
         &self,
         id: &str,
         mut levels: tokio::sync::watch::Receiver<Vec<(String, media_hub::audio::Level)>>,
+        actives: tokio::sync::watch::Receiver<Option<String>>,
     ) {
         let all = self.clone();
         let id = id.to_owned();
@@ -171,13 +179,16 @@ impl Conferences {
                 }
                 let now: HashMap<String, (f32, bool)> =
                     levels.borrow_and_update().iter().map(|(m, l)| (m.clone(), (l.dbov, l.talking))).collect();
+                let active = actives.borrow().clone();
                 let silence = now.values().all(|(_, talking)| !talking);
                 if let Some(room) = all.lock().get_mut(&id) {
                     room.levels.clone_from(&now);
                 }
                 all.pass_on(&id);
                 if !(silence && told_silence) {
-                    all.0.events.tell("levels", serde_json::json!({ "conference": id, "levels": now }));
+                    all.0
+                        .events
+                        .tell("levels", serde_json::json!({ "conference": id, "levels": now, "active": active }));
                 }
                 told_silence = silence;
             }
@@ -422,7 +433,7 @@ mod tests {
     async fn hall(dir: &std::path::Path) -> (Conferences, Store, Events) {
         let store = Store::open(&dir.join("t.db")).await.unwrap();
         let events = Events::default();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
         let all = Conferences::new(Hub::new(HubLimits::default()), events.clone(), store.clone(), limits);
         (all, store, events)
     }

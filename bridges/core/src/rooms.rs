@@ -54,6 +54,8 @@ pub enum SeatReport {
         stream: StreamId,
         hears: Codec,
     },
+    /// The far end wants the mix in another mode of its codec from now on (AMR: RFC 4867 3.3).
+    Mode(u8),
     Quality {
         loss_percent: f32,
         jitter_ms: f32,

@@ -117,7 +117,7 @@ pub(crate) struct Standing {
     leg: Leg,
     caller: Caller,
     stage: Stage,
-    tones: VecDeque<Vec<u8>>,
+    tones: VecDeque<Bytes>,
     /// Our offer that waits for an answer in an ACK.
     offered: Option<Sdp>,
     timer: Option<SessionTimer>,
@@ -190,7 +190,7 @@ impl Standing {
     }
 
     fn play(&mut self, prompt: Prompt) {
-        self.tones = prompt::packets(prompt, self.leg.codec()).into();
+        self.tones = prompt::packets(prompt, self.leg.codec(), self.leg.mode()).into();
     }
 
     /// Takes the seat: from now on the phone hears the conference.
@@ -352,12 +352,13 @@ impl Standing {
             && item.frame.codec == self.leg.codec()
             && self.tones.is_empty()
         {
-            self.leg.send(&item.frame.payload, Instant::now());
+            self.leg.hear(&item.frame, Instant::now());
         }
     }
 
     async fn after_media(&mut self, now: Instant) {
         self.leg.drain(now);
+        self.tell_mode().await;
         while let Some(key) = self.leg.key() {
             if matches!(self.stage, Stage::Seated { .. }) {
                 self.on_talk_key(key).await;
@@ -601,6 +602,15 @@ impl Standing {
         response
     }
 
+    /// Tells the conference in which mode the phone wants its mix, when that changed.
+    async fn tell_mode(&mut self) {
+        if let Stage::Seated { seat, .. } = &self.stage
+            && let Some(mode) = self.leg.wanted_mode()
+        {
+            seat.report(SeatReport::Mode(mode)).await;
+        }
+    }
+
     async fn agreed(&mut self, held: bool, codec_changed: bool) {
         let (stream, hears) = (self.leg.stream(), self.leg.codec());
         if let Stage::Seated { seat, .. } = &mut self.stage {
@@ -611,6 +621,7 @@ impl Standing {
                 seat.report(SeatReport::Held(held)).await;
             }
         }
+        self.tell_mode().await;
     }
 }
 

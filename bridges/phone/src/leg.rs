@@ -4,6 +4,8 @@
 //! of 20 ms. The source address is learned from the first valid packet and after each new offer (symmetric RTP); later it
 //! may move only within the same host and SSRC, after a second of silence.
 
+mod sending;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +16,11 @@ use media_core::dtmf::{DtmfReceiver, Key};
 use media_core::jitter::{Ordered, Reorder};
 use media_core::phone::{LocalMedia, NegotiatedMedia, PhoneCodec, phone_answer, phone_offer, phone_read_answer};
 use media_core::rtcp::Rtcp;
-use media_core::rtp::{RtpHeader, RtpPacket, Stamp, TimestampExtender, is_rtcp};
+use media_core::rtp::{RtpPacket, Stamp, TimestampExtender, is_rtcp};
 use media_core::sdp::{Media, OriginVersion, Sdp, SdpError};
 use media_core::time::MediaClock;
-use media_core::tones::{Tone, ToneDetector};
-use media_core::{Codec, Frame, TrackId, TrackInfo, g711};
+use media_core::tones::Tone;
+use media_core::{Codec, Frame, TrackId, TrackInfo};
 use media_hub::Publisher;
 use media_net::{Batch, Latch, PortPool, RtpPair, SourceLatch};
 use media_secure::{Channel, Component, Input, Peer, Remote, undress};
@@ -29,31 +31,18 @@ use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
 use crate::security::{KeyError, Security};
+use crate::sounds::{KeyEar, Rate, codecs, offered};
 
+/// The clock before a codec is agreed.
 const CLOCK: u32 = 8000;
-/// The number of telephone events in our own offers (that of `phone_offer`).
-const OUR_EVENTS: u8 = 101;
-/// Comfort noise (RFC 3389): a sign of life without sound.
+/// Comfort noise (RFC 3389) by its static number.
 const COMFORT_NOISE: u8 = 13;
 /// Packets that may wait for a missing one, and how long.
 const REORDER: usize = 3;
 const REORDER_WAIT: Duration = Duration::from_millis(25);
-/// After this long without sound for the phone, silence is sent, so that NATs and time-outs do not fire.
-const FILL_AFTER: Duration = Duration::from_millis(50);
 /// Silence after which the same host and SSRC may send from another port.
 const MOVE_AFTER: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-
-/// The codecs that phones are offered, ours first.
-pub(crate) fn codecs(first: Codec) -> Vec<PhoneCodec> {
-    let second = if first == Codec::G711U { Codec::G711A } else { Codec::G711U };
-    [first, second].map(PhoneCodec::usual).to_vec()
-}
-
-/// Those of our offers: the forms of H.264 as well.
-fn offered(first: Codec) -> Vec<PhoneCodec> {
-    codecs(first).into_iter().chain(PhoneCodec::pictures()).collect()
-}
 
 struct Voice {
     payload_type: u8,
@@ -68,6 +57,14 @@ struct Out {
     timestamp: u32,
     /// When the last packet was sent, and how many ticks it covered.
     last: Option<(Instant, u32)>,
+    /// Ticks of the pause that were not sent since.
+    unsent: u32,
+    /// When the pause of the conference was described to the phone last; none while somebody speaks.
+    described: Option<Instant>,
+    /// The last frame of the conference was sound.
+    speaking: bool,
+    /// Packets of comfort noise that we made.
+    noise: u64,
     packets: u32,
     octets: u32,
     /// Packets at the last report.
@@ -102,8 +99,11 @@ pub(crate) struct Leg {
     keys: VecDeque<char>,
     /// Keys in the sound itself.
     inband: InbandDtmf,
-    tones: ToneDetector,
-    linear: Vec<i16>,
+    ear: KeyEar,
+    /// The clock of the agreed codec.
+    clock: u32,
+    /// The mode of AMR.
+    rate: Rate,
     /// The last key that came as telephone event, and when.
     event: Option<(char, Instant)>,
     out: Out,
@@ -206,14 +206,19 @@ impl Leg {
             dtmf: DtmfReceiver::new(CLOCK),
             keys: VecDeque::new(),
             inband: InbandDtmf::Off,
-            tones: ToneDetector::default(),
-            linear: Vec::new(),
+            ear: KeyEar::default(),
+            clock: CLOCK,
+            rate: Rate::default(),
             event: None,
             out: Out {
                 ssrc: rand::random(),
                 sequence: rand::random::<u16>() >> 1,
                 timestamp: rand::random(),
                 last: None,
+                unsent: 0,
+                described: None,
+                speaking: false,
+                noise: 0,
                 packets: 0,
                 octets: 0,
                 reported: 0,
@@ -343,13 +348,29 @@ impl Leg {
         self.transmit();
         let codec_changed = self.media.as_ref().is_some_and(|m| m.codec != media.codec);
         let held = media.held;
-        if self.media.is_none() || codec_changed {
-            self.set_voice(media.codec);
+        let fresh = self.media.is_none() || codec_changed;
+        self.clock = media.clock_rate;
+        self.rate.agree(&media);
+        let events = media.telephone_event.map_or(CLOCK, |e| e.1);
+        self.media = Some(media);
+        if fresh {
+            self.dtmf = DtmfReceiver::new(events);
+            self.retime(now);
+            self.set_voice(self.codec());
         }
         self.latch.reopen();
         self.heard = now;
-        self.media = Some(media);
         Agreed { answer: None, held, codec_changed }
+    }
+
+    /// The clock of the sound is another one: its time begins anew.
+    fn retime(&mut self, now: Instant) {
+        if self.last_voice.is_some() {
+            self.publisher.new_epoch();
+        }
+        self.stamps = TimestampExtender::new(self.clock);
+        (self.zero, self.last_voice, self.sound) = (None, None, None);
+        self.out.last = self.out.last.map(|_| (now, self.clock / 50));
     }
 
     fn set_voice(&mut self, codec: Codec) {
@@ -360,7 +381,7 @@ impl Leg {
     /// Says what the stream holds: the picture while the terminal sends one, and the sound.
     fn announce(&mut self) {
         self.told_track = self.picture.track();
-        let sound = TrackInfo::audio(self.voice_in, CLOCK, 1);
+        let sound = TrackInfo::audio(self.voice_in, self.voice_in.clock(), 1);
         let tracks: Vec<TrackInfo> = self.told_track.iter().cloned().chain([sound]).collect();
         self.publisher.set_tracks(&tracks);
     }
@@ -463,9 +484,11 @@ impl Leg {
             return self.on_plain_rtcp(data, from, now);
         }
         let Some(media) = &self.media else { return };
-        let events = media.telephone_event.map(|e| e.0);
-        let voice = |pt: u8| pt == media.receive_payload_type || pt == 0 || pt == 8;
-        let is_event = |pt: u8| Some(pt) == events || (pt == OUR_EVENTS && events.is_some());
+        let (events, ours) = (media.telephone_event.map(|e| e.0), media.receive_telephone_event);
+        // The other law is heard even if it was not agreed; only its clock must be the same.
+        let law = self.clock == CLOCK;
+        let voice = |pt: u8| pt == media.receive_payload_type || (law && (pt == 0 || pt == 8));
+        let is_event = |pt: u8| Some(pt) == events || Some(pt) == ours;
         let packet = RtpPacket::parse(data)
             .ok()
             .filter(|p| voice(p.payload_type) || is_event(p.payload_type) || p.payload_type == COMFORT_NOISE);
@@ -490,7 +513,7 @@ impl Leg {
             m.packets_in.inc();
         }
         let is_voice = voice(packet.payload_type);
-        self.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, CLOCK, is_voice, now);
+        self.reception.packet(packet.ssrc, packet.sequence, packet.timestamp, self.clock, is_voice, now);
         let item = Voice {
             payload_type: packet.payload_type,
             timestamp: packet.timestamp,
@@ -522,7 +545,7 @@ impl Leg {
                 self.reception.sender_report(ntp, now);
                 if let Some((stamp, pts)) = self.last_voice {
                     let pts = pts + i64::from(rtp.wrapping_sub(stamp) as i32);
-                    let sound = MediaClock::from_report(CLOCK, ntp, pts);
+                    let sound = MediaClock::from_report(self.clock, ntp, pts);
                     self.sound = Some(sound);
                     self.picture.align(sound);
                 }
@@ -567,21 +590,37 @@ impl Leg {
     }
 
     fn take(&mut self, voice: Voice, now: Instant) {
+        let agreed = self.media.as_ref().map(|m| m.receive_payload_type);
         let codec = match voice.payload_type {
-            COMFORT_NOISE => return,
+            pt if Some(pt) == agreed => self.codec(),
+            COMFORT_NOISE => Codec::ComfortNoise,
             0 => Codec::G711U,
             8 => Codec::G711A,
-            pt if self.media.as_ref().is_some_and(|m| m.receive_payload_type == pt) => self.codec(),
             _ => return self.dtmf.push(&voice.payload, voice.timestamp, now),
         };
         if voice.payload.is_empty() || voice.payload.len() > 1600 {
             return;
         }
-        if codec != self.voice_in {
+        let (payload, duration) = match codec {
+            Codec::Amr | Codec::AmrWb => match self.rate.read(&voice.payload) {
+                Some((stored, frames)) => (stored, self.clock / 50 * frames),
+                None => {
+                    if let Some(m) = &self.metrics {
+                        m.bad_packets.inc();
+                    }
+                    return;
+                }
+            },
+            Codec::Opus => (voice.payload.clone(), media_core::opus::duration(&voice.payload).unwrap_or(0)),
+            _ => (voice.payload.clone(), codec.samples(voice.payload.len())),
+        };
+        if codec != self.voice_in && codec != Codec::ComfortNoise {
             // The phone uses the other law than agreed: hear it anyway.
             self.set_voice(codec);
         }
-        self.listen(codec, &voice.payload, now);
+        if codec != Codec::ComfortNoise {
+            self.listen(codec, &payload, now);
+        }
         let ticks = match self.stamps.extend(voice.timestamp) {
             Stamp::Continuous(ticks) => ticks,
             Stamp::Discontinuity { ticks, .. } => {
@@ -590,10 +629,9 @@ impl Leg {
             }
         };
         let since = now.saturating_duration_since(self.origin_at);
-        let zero = *self.zero.get_or_insert_with(|| ticks - media_core::time::ticks(since, CLOCK));
+        let zero = *self.zero.get_or_insert_with(|| ticks - media_core::time::ticks(since, self.clock));
         self.last_voice = Some((voice.timestamp, ticks - zero));
-        let duration = voice.payload.len() as u32;
-        let frame = Frame::new(TrackId::AUDIO, codec, ticks - zero, true, now, voice.payload);
+        let frame = Frame::new(TrackId::AUDIO, codec, ticks - zero, true, now, payload);
         self.publisher.write(frame.with_duration(duration));
     }
 
@@ -608,12 +646,10 @@ impl Leg {
         if !wanted {
             return;
         }
-        self.linear.clear();
-        g711::decode(codec == Codec::G711A, payload, &mut self.linear);
         // The same key as an event just now: some phones send both.
         let known = self.event.filter(|(_, at)| now.saturating_duration_since(*at) < Duration::from_secs(1));
         let keys = &mut self.keys;
-        self.tones.push(&self.linear, |tone| {
+        self.ear.push(codec, payload, |tone| {
             if let Tone::Began(key) = tone
                 && known.is_none_or(|(k, _)| k != key)
                 && keys.len() < 64
@@ -621,67 +657,6 @@ impl Leg {
                 keys.push_back(key);
             }
         });
-    }
-
-    /// Sends one packet of sound in the agreed codec.
-    pub fn send(&mut self, payload: &[u8], now: Instant) {
-        let Some(media) = &self.media else { return };
-        if !media.direction.sends() {
-            return;
-        }
-        let Some(to) = self.destination(media) else { return };
-        let marker = match self.out.last {
-            None => true,
-            Some((at, ticks)) => {
-                let since = now.saturating_duration_since(at);
-                if since > Duration::from_millis(200) {
-                    // A pause: the clock went on.
-                    self.out.timestamp = self.out.timestamp.wrapping_add((since.as_millis() as u32).wrapping_mul(8));
-                    true
-                } else {
-                    self.out.timestamp = self.out.timestamp.wrapping_add(ticks);
-                    false
-                }
-            }
-        };
-        let header = RtpHeader {
-            marker,
-            payload_type: media.payload_type,
-            sequence: self.out.sequence,
-            timestamp: self.out.timestamp,
-            ssrc: self.out.ssrc,
-        };
-        self.buffer.clear();
-        header.write(&mut self.buffer, &[payload]);
-        if self.channel.protect(&mut self.buffer, 0).is_err() {
-            return;
-        }
-        self.out.sequence = self.out.sequence.wrapping_add(1);
-        self.out.last = Some((now, payload.len() as u32));
-        // A full socket buffer or an ICMP error loses this packet, as the network might.
-        if self.pair.rtp.socket().try_send_to(&self.buffer, to).is_ok() {
-            self.out.packets = self.out.packets.wrapping_add(1);
-            self.out.octets = self.out.octets.wrapping_add(payload.len() as u32);
-            if let Some(m) = &self.metrics {
-                m.packets_out.inc();
-            }
-        }
-    }
-
-    fn destination(&self, media: &NegotiatedMedia) -> Option<SocketAddr> {
-        self.channel.destination().unwrap_or_else(|| self.latch.source().or(media.remote))
-    }
-
-    /// Sends silence when nothing else was sent of late.
-    pub fn fill(&mut self, now: Instant) {
-        if self.out.last.is_none_or(|(at, _)| now.saturating_duration_since(at) >= FILL_AFTER) {
-            self.send_silence(now);
-        }
-    }
-
-    pub fn send_silence(&mut self, now: Instant) {
-        let silence = [g711::silence(self.codec() == Codec::G711A); 160];
-        self.send(&silence, now);
     }
 
     /// Sends a report when it is time (RFC 3550 6.4), and tells when something is due next.
@@ -708,7 +683,7 @@ impl Leg {
                 Rtcp::SenderReport {
                     ssrc: self.out.ssrc,
                     ntp: media_core::time::ntp_from_unix(wall),
-                    rtp: self.out.timestamp.wrapping_add(since.wrapping_mul(8)),
+                    rtp: self.out.timestamp.wrapping_add(since.wrapping_mul(self.clock / 1000)),
                     packets: self.out.packets,
                     octets: self.out.octets,
                     reports,
@@ -726,7 +701,7 @@ impl Leg {
 
     /// Loss in percent and jitter in milliseconds since the last call.
     pub fn quality(&mut self) -> (f32, f32) {
-        let (percent, lost, jitter) = self.reception.quality(CLOCK);
+        let (percent, lost, jitter) = self.reception.quality(self.clock);
         if let Some(m) = &self.metrics {
             m.lost.inc_by(lost);
         }
@@ -736,7 +711,7 @@ impl Leg {
     /// What was received of the phone, for the books.
     pub fn account(&self, number: &str) -> bridge_core::CallLeg {
         let (packets, lost) = self.reception.totals();
-        let jitter_ms = self.reception.jitter_ms(CLOCK);
+        let jitter_ms = self.reception.jitter_ms(self.clock);
         let codec = self.voice_in.name().to_owned();
         let expected = packets + lost;
         let loss = if expected == 0 { 0.0 } else { lost as f32 * 100.0 / expected as f32 };

@@ -37,6 +37,7 @@ mod reception;
 mod route;
 mod security;
 mod session_timer;
+mod sounds;
 mod tickets;
 mod trunk;
 mod view;

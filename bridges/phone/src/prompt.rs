@@ -1,6 +1,8 @@
-//! Tones that tell a caller what to do, as G.711 packets of 20 ms.
+//! Tones that tell a caller what to do, as packets of 20 ms.
 
-use media_core::{Codec, g711};
+use bytes::Bytes;
+use media_core::Codec;
+use media_hub::audio::{BLOCK, Block, Encoder, OpusSettings, RATE, usual_mode};
 
 /// What a tone says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,26 +33,27 @@ fn parts(prompt: Prompt) -> &'static [(f32, u32)] {
     }
 }
 
-/// The packets of a tone in `codec` (G.711).
-pub(crate) fn packets(prompt: Prompt, codec: Codec) -> Vec<Vec<u8>> {
-    let a_law = codec == Codec::G711A;
-    let mut samples: Vec<i16> = Vec::new();
+/// The packets of a tone in `codec` and its mode; none for a codec that is not encoded here.
+pub(crate) fn packets(prompt: Prompt, codec: Codec, mode: Option<u8>) -> Vec<Bytes> {
+    let mut samples: Vec<f32> = Vec::new();
     for (hz, ms) in parts(prompt) {
-        let n = ms * 8;
+        let n = ms * RATE / 1000;
         for i in 0..n {
             // 5 ms of fade at both ends.
-            let edge = (i.min(n - i) as f32 / 40.0).min(1.0);
-            let x = std::f32::consts::TAU * hz * i as f32 / 8000.0;
-            samples.push((x.sin() * edge * 6000.0) as i16);
+            let edge = (i.min(n - i) as f32 / 240.0).min(1.0);
+            let x = std::f32::consts::TAU * hz * i as f32 / RATE as f32;
+            samples.push(x.sin() * edge * 6000.0 / 32768.0);
         }
     }
+    let Ok(mut encoder) = Encoder::with_mode(codec, mode.unwrap_or(usual_mode(codec)), &OpusSettings::default()) else {
+        return Vec::new();
+    };
     samples
-        .chunks(160)
-        .map(|chunk| {
-            let mut out = Vec::with_capacity(160);
-            g711::encode(a_law, chunk, &mut out);
-            out.resize(160, g711::silence(a_law));
-            out
+        .chunks(BLOCK)
+        .filter_map(|chunk| {
+            let mut block: Block = [0.0; BLOCK];
+            block[..chunk.len()].copy_from_slice(chunk);
+            encoder.encode(&block).ok()
         })
         .collect()
 }

@@ -30,8 +30,18 @@ pub enum Codec {
     /// AudioSpecificConfig. The clock rate is the sampling rate.
     Aac,
     /// G.729 and G.729A (ITU-T). Payload: whole frames of 10 bytes (10 ms), at the end perhaps one of 2 bytes (silence); clock
-    /// rate 8000, mono. Decoded in a worker process only.
+    /// rate 8000, mono.
     G729,
+    /// G.722 at 64 kbit/s. Payload: octets, any whole number, each two samples at 16 kHz; clock rate 8000 all the same (RFC
+    /// 3551 4.5.2), mono.
+    G722,
+    /// AMR. Payload: frames of 20 ms in the storage form (RFC 4867 5.3), see [`crate::amr`]; clock rate 8000, mono.
+    Amr,
+    /// AMR-WB (G.722.2). As [`Codec::Amr`]; clock rate 16000.
+    AmrWb,
+    /// Comfort noise (RFC 3389): a frame of it in a track of G.711 or G.722 says how the silence after it sounds. Payload: the
+    /// level in dB below overload, then reflection coefficients. No track is of this codec.
+    ComfortNoise,
     /// G.723.1. Named, never carried: nothing here decodes it.
     G7231,
     /// G.722.1. Named, never carried: nothing here decodes it.
@@ -45,8 +55,6 @@ pub enum Codec {
 pub enum Decoding {
     /// In this process.
     Here,
-    /// In a worker process, which makes Opus of it.
-    Worker,
     /// Nowhere: the picture goes on without it.
     Nowhere,
 }
@@ -58,6 +66,7 @@ impl Codec {
             Codec::H264 | Codec::H265 | Codec::Vp8 => MediaKind::Video,
             Codec::Opus | Codec::G711A | Codec::G711U | Codec::Aac => MediaKind::Audio,
             Codec::G729 | Codec::G7231 | Codec::G7221 | Codec::SvacAudio => MediaKind::Audio,
+            Codec::G722 | Codec::Amr | Codec::AmrWb | Codec::ComfortNoise => MediaKind::Audio,
         }
     }
 
@@ -75,14 +84,17 @@ impl Codec {
             Codec::G7231 => "G723",
             Codec::G7221 => "G7221",
             Codec::SvacAudio => "SVACA",
+            Codec::G722 => "G722",
+            Codec::Amr => "AMR",
+            Codec::AmrWb => "AMR-WB",
+            Codec::ComfortNoise => "CN",
         }
     }
 
     /// Where this sound can be decoded; pictures count as [`Decoding::Here`].
     pub fn decoding(self) -> Decoding {
         match self {
-            Codec::G729 => Decoding::Worker,
-            Codec::G7231 | Codec::G7221 | Codec::SvacAudio => Decoding::Nowhere,
+            Codec::G7231 | Codec::G7221 | Codec::SvacAudio | Codec::ComfortNoise => Decoding::Nowhere,
             _ => Decoding::Here,
         }
     }
@@ -90,11 +102,21 @@ impl Codec {
     /// Samples at the codec's own clock in a payload of so many bytes; 0 where the length does not tell.
     pub fn samples(self, bytes: usize) -> u32 {
         match self {
-            Codec::G711A | Codec::G711U => bytes as u32,
+            Codec::G711A | Codec::G711U | Codec::G722 => bytes as u32,
             Codec::Aac => 1024,
             // A silence frame of 2 bytes lasts as long.
             Codec::G729 => bytes.div_ceil(10) as u32 * 80,
             _ => 0,
+        }
+    }
+
+    /// Ticks a second of its time stamps in RTP; 90000 for pictures. That of AAC is the sampling rate, which is told elsewhere.
+    pub fn clock(self) -> u32 {
+        match self {
+            Codec::Opus | Codec::Aac => 48_000,
+            Codec::AmrWb => 16_000,
+            _ if self.kind() == MediaKind::Audio => 8_000,
+            _ => 90_000,
         }
     }
 

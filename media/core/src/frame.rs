@@ -69,6 +69,8 @@ pub struct Frame {
     pub duration: u32,
     /// A decoder can start here. Always true for audio.
     pub key: bool,
+    /// Nothing is said: comfort noise at most. A leg whose far end makes such noise itself need not send it.
+    pub silent: bool,
     /// Receive instant of the frame's last packet: the moment at which the frame became whole here.
     pub received: Instant,
     pub payload: Bytes,
@@ -78,12 +80,18 @@ pub struct Frame {
 
 impl Frame {
     pub fn new(track: TrackId, codec: Codec, pts: i64, key: bool, received: Instant, payload: Bytes) -> Self {
-        Frame { track, codec, pts, duration: 0, key, received, payload, cuts: OnceLock::new() }
+        Frame { track, codec, pts, duration: 0, key, silent: false, received, payload, cuts: OnceLock::new() }
     }
 
     /// Sets the duration in ticks of the track's clock.
     pub fn with_duration(mut self, ticks: u32) -> Self {
         self.duration = ticks;
+        self
+    }
+
+    /// Marks it as silence when `silent`.
+    pub fn with_silence(mut self, silent: bool) -> Self {
+        self.silent = silent;
         self
     }
 

@@ -82,7 +82,9 @@ pub fn sdp(data: &[u8]) {
     let Ok(s) = crate::sdp::Sdp::parse(data) else { return };
     let _ = (s.to_string(), s.origin(), s.time(), s.y(), s.f());
     let _ = crate::gb::GbRemote::read(&s);
-    let codecs = [Codec::G711A, Codec::Opus, Codec::H264].map(PhoneCodec::usual);
+    let sound = [Codec::G711A, Codec::Opus, Codec::AmrWb, Codec::Amr, Codec::G729, Codec::ComfortNoise];
+    let codecs: Vec<PhoneCodec> =
+        sound.into_iter().flat_map(PhoneCodec::forms).chain([PhoneCodec::usual(Codec::H264)]).collect();
     let mut local = LocalMedia::audio(std::net::Ipv4Addr::LOCALHOST.into(), 4000);
     local.video_port = Some(4002);
     let _ = phone_answer(&s, &local, &codecs);
@@ -160,5 +162,27 @@ pub fn floor(data: &[u8]) {
         if let Ok(Some(radio)) = crate::ed137::Radio::parse(profile, data) {
             assert_eq!(crate::ed137::Radio::parse(profile, &radio.word(profile)), Ok(Some(radio)));
         }
+    }
+}
+
+/// AMR payloads in both framings: what was read is written so that it is read again; format parameters.
+pub fn amr(data: &[u8]) {
+    use crate::amr::{Form, Terms, next_stored, pack, unpack};
+    for (wide, aligned) in [(false, false), (false, true), (true, false), (true, true)] {
+        let form = Form { wide, aligned };
+        let mut stored = Vec::new();
+        if let Ok((request, frames)) = unpack(form, data, &mut stored) {
+            let (mut wire, mut again) = (Vec::new(), Vec::new());
+            assert_eq!(pack(form, request, &stored, &mut wire), frames);
+            assert_eq!(unpack(form, &wire, &mut again), Ok((request, frames)));
+            assert_eq!(stored, again);
+        }
+        let _ = pack(form, 15, data, &mut Vec::new());
+        let mut rest = data;
+        while next_stored(wide, &mut rest).is_some() {}
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let terms = Terms::parse(Some(text));
+        let _ = (terms.answer(), terms.mode(true, 8), terms.mode(false, 15));
     }
 }

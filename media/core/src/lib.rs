@@ -4,6 +4,7 @@
 //! Time rules are in `docs/design/time.md`.
 
 pub mod aac;
+pub mod amr;
 mod bits;
 pub mod codec;
 pub mod dtmf;

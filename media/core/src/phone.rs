@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::amr;
 use crate::codec::{Codec, MediaKind};
 use crate::h264_sdp::{self, Format, VideoRefusal, VideoTerms};
 use crate::sdp::{Direction, Media, RtpMap, Sdp, SdpError, net_address};
@@ -16,7 +17,8 @@ pub struct PhoneCodec {
 }
 
 impl PhoneCodec {
-    /// The usual number and parameters: PCMA 8, PCMU 0, Opus 111, H.264 102 (mode 1, baseline), VP8 104, H.265 106.
+    /// The usual number and parameters: PCMA 8, PCMU 0, G.722 9, comfort noise 13, G.729 18, Opus 111, AMR 114, AMR-WB 112 (both
+    /// octet-aligned), H.264 102 (mode 1, baseline), VP8 104, H.265 106.
     pub fn usual(codec: Codec) -> Self {
         let (payload_type, fmtp) = match codec {
             Codec::G711A => (8, None),
@@ -26,12 +28,27 @@ impl PhoneCodec {
             Codec::H265 => (106, None),
             Codec::Vp8 => (104, None),
             Codec::Aac => (108, None),
-            Codec::G729 => (18, None),
+            Codec::G729 => (18, Some("annexb=yes")),
+            Codec::G722 => (9, None),
+            Codec::AmrWb => (112, Some("octet-align=1;mode-change-capability=2;max-red=0")),
+            Codec::Amr => (114, Some("octet-align=1;mode-change-capability=2;max-red=0")),
+            Codec::ComfortNoise => (13, None),
             Codec::G7231 => (4, None),
             // Never offered: nothing here makes them.
             Codec::G7221 | Codec::SvacAudio => (109, None),
         };
         PhoneCodec { codec, payload_type, fmtp: fmtp.map(str::to_owned) }
+    }
+
+    /// A codec in all forms that we offer: AMR in both framings, octet-aligned first.
+    pub fn forms(codec: Codec) -> Vec<PhoneCodec> {
+        let first = PhoneCodec::usual(codec);
+        let second = matches!(codec, Codec::Amr | Codec::AmrWb).then(|| PhoneCodec {
+            codec,
+            payload_type: first.payload_type + 1,
+            fmtp: Some("mode-change-capability=2;max-red=0".to_owned()),
+        });
+        std::iter::once(first).chain(second).collect()
     }
 
     /// The forms of H.264 that we offer a meeting terminal.
@@ -44,18 +61,15 @@ impl PhoneCodec {
     }
 
     fn rtpmap(&self) -> RtpMap {
-        let (clock_rate, channels) = match self.codec {
-            Codec::Opus => (48_000, 2),
-            Codec::G711A | Codec::G711U | Codec::G729 | Codec::G7231 => (8_000, 1),
-            Codec::Aac => (48_000, 1),
-            _ => (90_000, 1),
-        };
+        let (clock_rate, channels) = (self.codec.clock(), if self.codec == Codec::Opus { 2 } else { 1 });
         RtpMap { payload_type: self.payload_type, encoding: self.codec.name().into(), clock_rate, channels }
     }
 
     fn is(&self, m: &RtpMap) -> bool {
         let ours = self.rtpmap();
-        m.encoding.eq_ignore_ascii_case(&ours.encoding) && (m.clock_rate == ours.clock_rate || self.codec == Codec::Aac)
+        let mono = self.codec == Codec::Opus || m.channels == 1;
+        let clock = m.clock_rate == ours.clock_rate || self.codec == Codec::Aac;
+        m.encoding.eq_ignore_ascii_case(&ours.encoding) && mono && clock
     }
 }
 
@@ -102,6 +116,10 @@ pub struct NegotiatedMedia {
     pub fmtp: Option<String>,
     /// Number and clock of telephone events to send.
     pub telephone_event: Option<(u8, u32)>,
+    /// The number with which the far end sends telephone events: ours.
+    pub receive_telephone_event: Option<u8>,
+    /// Number of comfort noise (RFC 3389) where both sides named it and the codec has no form of its own: 13.
+    pub comfort_noise: Option<u8>,
     /// Where the far end wants RTP; None while it holds us by `0.0.0.0`.
     pub remote: Option<SocketAddr>,
     pub remote_rtcp: Option<SocketAddr>,
@@ -148,8 +166,32 @@ fn choose<'a>(m: &Media, supported: &'a [PhoneCodec]) -> Option<(&'a PhoneCodec,
         if c.codec == Codec::H264 {
             return h264_sdp::best(m).map(|(map, _)| (c, map));
         }
-        maps.iter().find(|r| c.is(r)).map(|r| (c, r.clone()))
+        if c.codec == Codec::ComfortNoise {
+            return None;
+        }
+        let known = |r: &&RtpMap| c.is(r) && !(is_amr(c.codec) && amr::Terms::parse(m.fmtp(r.payload_type)).foreign);
+        maps.iter().find(known).map(|r| (c, r.clone()))
     })
+}
+
+fn is_amr(codec: Codec) -> bool {
+    matches!(codec, Codec::Amr | Codec::AmrWb)
+}
+
+/// What our answer says of the format, where it depends on what was offered (RFC 4867 8.3.1, RFC 4856 2.1.9).
+fn answered_form(codec: Codec, theirs: Option<&str>) -> Option<String> {
+    match codec {
+        Codec::Amr | Codec::AmrWb => amr::Terms::parse(theirs).answer(),
+        Codec::G729 if theirs.is_some_and(|f| f.replace(' ', "").contains("annexb=no")) => Some("annexb=no".to_owned()),
+        _ => None,
+    }
+}
+
+/// Comfort noise in a section, for a codec that has no silence description of its own.
+fn comfort_noise(m: &Media, codec: Codec, supported: &[PhoneCodec]) -> Option<u8> {
+    let plain = matches!(codec, Codec::G711A | Codec::G711U | Codec::G722);
+    let ours = supported.iter().find(|c| c.codec == Codec::ComfortNoise)?;
+    m.rtpmaps().iter().find(|r| plain && ours.is(r)).map(|r| r.payload_type)
 }
 
 fn telephone_event(m: &Media, clock: u32) -> Option<(u8, u32)> {
@@ -185,6 +227,8 @@ fn negotiated(sdp: &Sdp, m: &Media, c: &PhoneCodec, map: &RtpMap, want: Directio
         channels: map.channels,
         fmtp: m.fmtp(map.payload_type).map(str::to_owned),
         telephone_event: telephone_event(m, map.clock_rate),
+        receive_telephone_event: telephone_event(m, map.clock_rate).map(|e| e.0),
+        comfort_noise: None,
         remote,
         remote_rtcp,
         rtcp_mux,
@@ -238,12 +282,23 @@ pub fn phone_answer(offer: &Sdp, local: &LocalMedia, supported: &[PhoneCodec]) -
             sdp.media.push(Media::new(&m.kind, 0, &m.proto, formats));
             continue;
         };
-        let n = negotiated(offer, m, codec, &map, local.direction);
+        let mut n = negotiated(offer, m, codec, &map, local.direction);
+        n.comfort_noise = comfort_noise(m, codec.codec, supported);
         let mut a = Media::new(&m.kind, port, &m.proto, Vec::new());
         limit(&mut a, local);
         // H.264 answers repeat the offered mode and profile (symmetric).
         let fmtp = n.terms.as_ref().map(|t| t.format.answer());
-        describe(&mut a, codec, &map, fmtp.as_deref());
+        let fmtp = fmtp.or_else(|| answered_form(codec.codec, n.fmtp.as_deref()));
+        if is_amr(codec.codec) {
+            // The framing of the offer, and nothing of ours beside it.
+            describe(&mut a, &PhoneCodec { fmtp: None, ..codec.clone() }, &map, fmtp.as_deref());
+        } else {
+            describe(&mut a, codec, &map, fmtp.as_deref());
+        }
+        if let Some(pt) = n.comfort_noise {
+            a.formats.push(pt.to_string());
+            a.push('a', format!("rtpmap:{pt} CN/8000"));
+        }
         if let Some((pt, clock)) = n.telephone_event {
             a.formats.push(pt.to_string());
             a.push('a', format!("rtpmap:{pt} telephone-event/{clock}")).push('a', format!("fmtp:{pt} 0-16"));
@@ -283,7 +338,7 @@ pub fn phone_offer(local: &LocalMedia, supported: &[PhoneCodec]) -> Sdp {
         for c in supported.iter().filter(|c| c.codec.kind() == kind) {
             let map = c.rtpmap();
             describe(&mut m, c, &map, None);
-            if !clocks.contains(&map.clock_rate) {
+            if c.codec != Codec::ComfortNoise && !clocks.contains(&map.clock_rate) {
                 clocks.push(map.clock_rate);
             }
         }
@@ -327,7 +382,15 @@ pub fn phone_read_answer(
         let maps = a.rtpmaps();
         let known = |r: &RtpMap| {
             // Several forms of one codec are told apart by the number that we gave them.
-            let same = supported.iter().filter(|c| c.is(r) && o.formats.contains(&c.payload_type.to_string()));
+            let same = supported.iter().filter(|c| {
+                c.codec != Codec::ComfortNoise && c.is(r) && o.formats.contains(&c.payload_type.to_string())
+            });
+            if is_amr(same.clone().next()?.codec) {
+                // A number of its own: the framing tells which of ours it is.
+                let theirs = amr::Terms::parse(a.fmtp(r.payload_type));
+                let alike = |c: &&PhoneCodec| amr::Terms::parse(c.fmtp.as_deref()).aligned == theirs.aligned;
+                return same.clone().find(|c| alike(c) && !theirs.foreign);
+            }
             same.clone().find(|c| c.payload_type == r.payload_type).or_else(|| same.clone().next())
         };
         let Some((codec, map)) = maps.iter().find_map(|r| Some((known(r)?, r))) else {
@@ -335,6 +398,8 @@ pub fn phone_read_answer(
         };
         let mut n = negotiated(answer, a, codec, map, offer.direction_of(o));
         n.receive_payload_type = codec.payload_type;
+        n.receive_telephone_event = n.telephone_event.and(telephone_event(o, map.clock_rate)).map(|e| e.0);
+        n.comfort_noise = comfort_noise(o, codec.codec, supported).and(comfort_noise(a, codec.codec, supported));
         if codec.codec == Codec::H264 {
             // The mode is part of the format: an answer must keep it (RFC 6184 8.2.2).
             let ours = Format::parse(codec.fmtp.as_deref()).map(|f| f.mode);

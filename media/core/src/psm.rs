@@ -63,7 +63,7 @@ pub fn stream_type(codec: Codec) -> Option<u8> {
         Codec::G7231 => Some(0x93),
         Codec::G729 => Some(0x99),
         Codec::SvacAudio => Some(0x9B),
-        Codec::Vp8 | Codec::Opus => None,
+        Codec::Vp8 | Codec::Opus | Codec::G722 | Codec::Amr | Codec::AmrWb | Codec::ComfortNoise => None,
     }
 }
 

@@ -95,6 +95,10 @@ fn packets() {
         ],
         20_000,
     );
+    // 12.2 kbit/s bandwidth-efficient, 6.60 kbit/s wide-band aligned, two silence descriptions, parameters.
+    let (narrow, wide) = ([&[0xF3, 0xC0][..], &[0x5A; 30]].concat(), [&[0xF0, 0x04][..], &[0xA5; 17]].concat());
+    let two = [&[0xF0, 0xC4, 0x44][..], &[3; 10]].concat();
+    hammer(fuzz::amr, &[narrow, wide, two, b"octet-align=1; mode-set=0,2,4,7; crc=0".to_vec()], 30_000);
 }
 
 #[test]

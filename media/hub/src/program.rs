@@ -199,8 +199,8 @@ impl Switcher {
     fn take(&mut self) {
         let Some(pending) = self.pending.take() else { return };
         self.publisher.new_epoch();
-        self.publisher.set_origin(Some(pending.id.clone()));
         self.publisher.set_tracks(&pending.tracks);
+        self.publisher.set_origin(Some(pending.id.clone()));
         self.publisher.set_name(&pending.subscriber.stream().name());
         self.live = Some(pending.id.clone());
         let id = pending.id.clone();

@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     pub name: String,
     /// Of a program: the stream whose frames it passes on.
     origin: Option<StreamId>,
+    /// The Opus among `tracks` is made here ([`Rendition`]), not written by the publisher: which one of those that were made.
+    rendition: Option<u64>,
     pub trace: Trace,
     /// The trace's fault is that of a viewer.
     viewer_fault: bool,
@@ -140,6 +142,7 @@ impl Stream {
                 generation: 0,
                 name,
                 origin: None,
+                rendition: None,
                 trace: Trace::default(),
                 viewer_fault: false,
                 rate: Rate::default(),
@@ -341,10 +344,13 @@ impl Stream {
         tracks.push(track);
         inner.tracks = tracks.into();
         inner.tracks_version += 1;
+        // Versions are never used twice.
+        let number = inner.tracks_version;
+        inner.rendition = Some(number);
         Self::wake(&inner.wakers);
         drop(inner);
         self.announce();
-        Rendition { stream: self.clone(), id }
+        Rendition { stream: self.clone(), id, number }
     }
 }
 
@@ -361,12 +367,15 @@ impl Publisher {
         &self.stream
     }
 
-    /// Says what the source's tracks are; renditions stay. Unchanged tracks wake nobody.
+    /// Says what the source's tracks are; a rendition that is made here stays, one that the source before brought along does
+    /// not. Unchanged tracks wake nobody.
     pub fn set_tracks(&self, tracks: &[TrackInfo]) {
         let mut inner = self.stream.lock();
         let mut all = tracks.to_vec();
-        if let Some(opus) = inner.tracks.iter().find(|t| t.id == TrackId::OPUS)
-            && !all.iter().any(|t| t.id == TrackId::OPUS)
+        if all.iter().any(|t| t.id == TrackId::OPUS) {
+            inner.rendition = None;
+        } else if let Some(opus) =
+            inner.tracks.iter().find(|t| t.id == TrackId::OPUS).filter(|_| inner.rendition.is_some())
         {
             all.push(opus.clone());
         }
@@ -380,7 +389,7 @@ impl Publisher {
         self.stream.announce();
     }
 
-    /// Says whose frames are passed on from now on.
+    /// Says whose frames are passed on from now on. Who wants Opus of them asks anew: another source may need none.
     pub fn set_origin(&self, origin: Option<StreamId>) {
         let mut inner = self.stream.lock();
         if inner.origin == origin {
@@ -388,6 +397,7 @@ impl Publisher {
         }
         inner.origin = origin;
         inner.tracks_version += 1;
+        self.stream.opus_wanted.store(false, Ordering::Relaxed);
         Stream::wake(&inner.wakers);
     }
 
@@ -496,6 +506,7 @@ impl Drop for Publisher {
 pub struct Rendition {
     stream: Arc<Stream>,
     id: TrackId,
+    number: u64,
 }
 
 impl Rendition {
@@ -508,6 +519,10 @@ impl Rendition {
 impl Drop for Rendition {
     fn drop(&mut self) {
         let mut inner = self.stream.lock();
+        if inner.rendition != Some(self.number) {
+            return;
+        }
+        inner.rendition = None;
         let tracks: Vec<TrackInfo> = inner.tracks.iter().filter(|t| t.id != self.id).cloned().collect();
         inner.tracks = tracks.into();
         inner.tracks_version += 1;

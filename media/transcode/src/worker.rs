@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use gstreamer::prelude::*;
 
-pub use crate::worker_live::{VideoForm, sound, video};
+pub use crate::worker_live::{VideoForm, video};
 
 /// Largest input that a worker reads, in bytes.
 const MAX_INPUT: u64 = 16 << 20;

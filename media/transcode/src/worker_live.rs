@@ -25,18 +25,14 @@ pub struct VideoForm {
     pub small_slices: bool,
 }
 
+/// The clock of the stamps.
+const RATE: u64 = 90_000;
 /// Largest slice where slices must fit a packet, in bytes.
 const SLICE: u32 = 1100;
 
 /// H.264 or H.265 pictures in Annex B in, H.264 in Annex B out. The stamps are 90 kHz.
 pub fn video(codec: &str, encoder: &str, form: VideoForm) -> ExitCode {
-    ended(video_pipeline(codec, encoder, form).and_then(|words| run(&words, 90_000)))
-}
-
-/// Sound frames of a codec that the gateway does not decode itself in, Opus packets of 20 ms out. Stamps: 8 kHz in, 48 kHz
-/// out.
-pub fn sound(codec: &str) -> ExitCode {
-    ended(sound_pipeline(codec).and_then(|words| run(&words, 48_000)))
+    ended(video_pipeline(codec, encoder, form).and_then(|words| run(&words)))
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {
@@ -92,18 +88,6 @@ fn video_pipeline(codec: &str, encoder: &str, form: VideoForm) -> Result<String,
     ))
 }
 
-fn sound_pipeline(codec: &str) -> Result<String, Failure> {
-    gstreamer::init()?;
-    let decoder = match codec {
-        "g729" => "appsrc name=in format=time caps=audio/G729,rate=8000,channels=1 ! avdec_g729",
-        other => return Err(format!("no decoder for {other:?}").into()),
-    };
-    Ok(format!(
-        "{decoder} ! audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=1 ! \
-         opusenc name=enc frame-size=20 audio-type=voice bitrate=32000 ! appsink name=out sync=false max-buffers=64"
-    ))
-}
-
 fn clock_time(stamp: i64, rate: u64) -> gstreamer::ClockTime {
     let ticks = u64::try_from(stamp).unwrap_or(0);
     gstreamer::ClockTime::from_nseconds((u128::from(ticks) * 1_000_000_000 / u128::from(rate)) as u64)
@@ -115,8 +99,7 @@ fn ticks(time: gstreamer::ClockTime, rate: u64) -> i64 {
 }
 
 /// Reads until the input ends, or the pipeline fails.
-fn run(words: &str, out_rate: u64) -> Result<(), Failure> {
-    let in_rate = if out_rate == 48_000 { 8_000 } else { out_rate };
+fn run(words: &str) -> Result<(), Failure> {
     let pipeline = gstreamer::parse::launch(words)?.downcast::<gstreamer::Pipeline>().map_err(|_| "not a pipeline")?;
     let part = |name: &str| pipeline.by_name(name).ok_or(format!("no element {name}"));
     let source = part("in")?.downcast::<AppSrc>().map_err(|_| "no source")?;
@@ -127,7 +110,7 @@ fn run(words: &str, out_rate: u64) -> Result<(), Failure> {
     if let Some(pad) = encoder.static_pad("sink") {
         let from = from.clone();
         pad.add_probe(gstreamer::PadProbeType::BUFFER, move |_, info| {
-            let old = info.buffer().and_then(|b| b.pts()).is_some_and(|t| ticks(t, in_rate) < from.load(Relaxed));
+            let old = info.buffer().and_then(|b| b.pts()).is_some_and(|t| ticks(t, RATE) < from.load(Relaxed));
             if old { gstreamer::PadProbeReturn::Drop } else { gstreamer::PadProbeReturn::Ok }
         });
     }
@@ -140,7 +123,7 @@ fn run(words: &str, out_rate: u64) -> Result<(), Failure> {
                 // x264enc moves its stamps by 1000 hours and its segment with them: the running time is what went in.
                 let segment = sample.segment().and_then(|s| s.downcast_ref::<gstreamer::ClockTime>());
                 let time = buffer.pts().and_then(|t| segment.map_or(Some(t), |s| s.to_running_time(t)));
-                let stamp = time.map_or(0, |t| ticks(t, out_rate));
+                let stamp = time.map_or(0, |t| ticks(t, RATE));
                 let map = buffer.map_readable().map_err(|_| gstreamer::FlowError::Error)?;
                 let header = Header::frame(if key { KEY } else { 0 }, map.len(), stamp);
                 let mut out = std::io::stdout().lock();
@@ -172,7 +155,7 @@ fn run(words: &str, out_rate: u64) -> Result<(), Failure> {
         }
         let mut buffer = gstreamer::Buffer::from_mut_slice(body);
         if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(clock_time(header.stamp, in_rate));
+            buffer.set_pts(clock_time(header.stamp, RATE));
             if header.flags & KEY == 0 {
                 buffer.set_flags(gstreamer::BufferFlags::DELTA_UNIT);
             }

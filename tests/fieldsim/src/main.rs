@@ -128,7 +128,7 @@ fn channels(spec: &CameraSpec, epoch: Instant) -> Result<Vec<Arc<Channel>>, Stri
         let hertz = spec.tone.filter(|_| n == 0).unwrap_or(usual);
         let sound = match spec.audio.as_str() {
             "none" => sound::Sound::None,
-            "g729" => sound::Sound::g729(hertz),
+            "g729" => sound::Sound::g729(hertz)?,
             "g723" => sound::Sound::named_only(ps::STREAM_G7231),
             "svac" => sound::Sound::named_only(ps::STREAM_SVAC_AUDIO),
             "aac" => sound::Sound::aac(hertz).unwrap_or_else(|why| {

@@ -48,15 +48,21 @@ impl Sound {
     }
 
     /// A second of tone by a G.729 encoder, after one in which it settles.
-    pub fn g729(hertz: f64) -> Self {
-        use audio_codec::Encoder;
-        let mut encoder = audio_codec::g729::G729Encoder::new();
+    pub fn g729(hertz: f64) -> Result<Self, String> {
+        use codec_core::codecs::g729::G729Codec;
+        use codec_core::types::{AudioCodec, CodecConfig, CodecType, SampleRate};
+        let settings = CodecConfig::new(CodecType::G729A).with_sample_rate(SampleRate::Rate8000);
+        let mut encoder = G729Codec::new(settings).map_err(|e| format!("G.729: {e}"))?;
         let samples: Vec<i16> = (0..16_000u32)
             .map(|n| ((f64::from(n % 8000) / 8000.0 * hertz.round()).fract() * std::f64::consts::TAU).sin() * 8000.0)
             .map(|s| s as i16)
             .collect();
-        let frames = samples.chunks(320).map(|block| encoder.encode(block)).skip(25).collect();
-        Self::G729 { frames }
+        let mut frames = Vec::new();
+        for block in samples.chunks(320) {
+            let parts: Result<Vec<_>, _> = block.chunks(80).map(|part| encoder.encode(part)).collect();
+            frames.push(parts.map_err(|e| format!("G.729: {e}"))?.concat());
+        }
+        Ok(Self::G729 { frames: frames.split_off(25) })
     }
 
     pub fn named_only(stream_type: u8) -> Self {

@@ -27,6 +27,7 @@ const TARGETS: [(&str, Entry, &[&str]); 26] = [
     ("h264", media_core::fuzz::h264, &["h264", "bin"]),
     ("vp8", media_core::fuzz::vp8, &["vp8", "bin"]),
     ("dtmf", media_core::fuzz::dtmf, &["dtmf", "rtp"]),
+    ("amr", media_core::fuzz::amr, &["amr", "rtp"]),
     ("floor", media_core::fuzz::floor, &["floor", "rtcp"]),
     ("media_keys", media_secure::fuzz::description, &["keys", "sdp"]),
     ("media_handshake", media_secure::fuzz::handshake, &["bin", "rtp"]),

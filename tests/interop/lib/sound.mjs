@@ -1,5 +1,5 @@
 // Sound made and judged: speech by espeak-ng, tones by sox, WAV files read, tones found by Goertzel, speech by its envelope.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 export async function speech(stage, name, text, { rate = 48000, channels = 1, seconds } = {}) {
   const raw = stage.file(`${name}-raw.wav`), file = stage.file(`${name}.wav`);
@@ -95,4 +95,33 @@ export function likeness(said, heard) {
     if (score > best.score) best = { score, at: at * STEP };
   }
   return best;
+}
+
+/** Writes mono sound as WAV of 16 bits. */
+export function writeWav(file, { rate, samples }) {
+  const b = Buffer.alloc(44 + 2 * samples.length);
+  b.write('RIFF', 0);
+  b.writeUInt32LE(36 + 2 * samples.length, 4);
+  b.write('WAVEfmt ', 8);
+  b.writeUInt32LE(16, 16);
+  b.writeUInt16LE(1, 20);
+  b.writeUInt16LE(1, 22);
+  b.writeUInt32LE(rate, 24);
+  b.writeUInt32LE(2 * rate, 28);
+  b.writeUInt16LE(2, 32);
+  b.writeUInt16LE(16, 34);
+  b.write('data', 36);
+  b.writeUInt32LE(2 * samples.length, 40);
+  for (let n = 0; n < samples.length; n++) b.writeInt16LE(Math.round(Math.max(-1, Math.min(1, samples[n])) * 32767), 44 + 2 * n);
+  writeFileSync(file, b);
+}
+
+/** Integrated loudness in LUFS, as FFmpeg's ebur128 reads it (EBU R128: K-weighted, pauses left out). */
+export async function lufs(stage, name, sound) {
+  const file = stage.file(`${name}-measured.wav`);
+  writeWav(file, sound);
+  const { err } = await stage.run(`ebur128-${name}`, 'ffmpeg', ['-hide_banner', '-nostats', '-i', file, '-af', 'ebur128', '-f', 'null', '-']);
+  const read = err.split('Integrated loudness:').at(-1).match(/I:\s+(-?[\d.]+) LUFS/);
+  if (!read) throw new Error(`ebur128 said nothing of ${name}: ${err.slice(-300)}`);
+  return Number(read[1]);
 }

@@ -45,7 +45,7 @@ impl Baresip {
         // The microphone must have the codec's own rate and channels; of several codecs the last one's.
         let (rate, channels) = match a.codec.split(',').next_back().and_then(|c| c.split('/').next()) {
             Some("opus") => (48_000, 2),
-            Some("G722") => (16_000, 1),
+            Some("G722" | "AMR-WB") => (16_000, 1),
             _ => (8000, 1),
         };
         write_tone_at(&wav, a.tone, 90, rate, channels);
@@ -55,6 +55,7 @@ impl Baresip {
             "g711.so",
             "g722.so",
             "opus.so",
+            "amr.so",
             "auconv.so",
             "aufile.so",
             "aubridge.so",

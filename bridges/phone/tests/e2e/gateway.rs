@@ -54,6 +54,7 @@ impl TestRooms {
             while let Some((member, report)) = queue.recv().await {
                 match &report {
                     SeatReport::Connected { stream, hears } => mixer.add(&member.0, Some(stream.clone()), Some(*hears)),
+                    SeatReport::Mode(mode) => mixer.set_mode(&member.0, *mode),
                     SeatReport::Left(_) | SeatReport::Failed(_) => mixer.remove(&member.0),
                     _ => {}
                 }

@@ -8,6 +8,7 @@
 mod b2b;
 mod baresip;
 mod calls;
+mod codecs;
 mod desk;
 mod features;
 mod gateway;

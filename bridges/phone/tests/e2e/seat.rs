@@ -157,7 +157,7 @@ async fn a_second_phone_of_the_account_takes_the_seat() {
         record(&mut records).await;
     }
     // Nothing that both know: the member stays.
-    let mut deaf = other.invite("700", &other.offer("18", "sendrecv"), &[("Replaces", &dialog)], None).await;
+    let mut deaf = other.invite("700", &other.offer("3", "sendrecv"), &[("Replaces", &dialog)], None).await;
     assert_eq!(answer(&mut deaf).await.unwrap_err().code, 488);
     let mut moved = other.invite("700", &other.offer("8", "sendrecv"), &[("Replaces", &dialog)], None).await;
     let mine = media_of(&answer(&mut moved).await.unwrap());

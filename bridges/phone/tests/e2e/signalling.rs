@@ -74,7 +74,7 @@ async fn refusals_of_calls() {
     // Proven by digest without registration.
     let mut call = a.invite("999", &body, &[], Some("secret1")).await;
     assert_eq!(answer(&mut call).await.unwrap_err().code, 404);
-    let mut call = a.invite("700", &a.offer("18 96", "sendrecv"), &[], Some("secret1")).await;
+    let mut call = a.invite("700", &a.offer("3 96", "sendrecv"), &[], Some("secret1")).await;
     let refused = answer(&mut call).await.unwrap_err();
     assert_eq!(refused.code, 488);
     assert!(refused.headers.get("Warning").unwrap().starts_with("304"));
@@ -169,7 +169,7 @@ async fn keys_hold_and_packets() {
     a.goes_on(21).await;
     // A codec that we do not know changes nothing.
     let mut bad = Request::new(Method::Invite, Uri::default());
-    bad.set_body("application/sdp", a.offer("18", "sendrecv"));
+    bad.set_body("application/sdp", a.offer("3", "sendrecv"));
     assert_eq!(call.send(bad).await.unwrap().code, 488);
     a.goes_on(11).await;
     // Another codec, by a new offer.

@@ -1,12 +1,14 @@
 //! Decoders to mono at 48 kHz.
 
-use media_core::{Codec, TrackInfo, g711};
+use media_core::{Codec, TrackInfo, g711, g722};
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 use symphonia::default::codecs::AacDecoder;
 
+use super::comfort::Described;
+use super::vocoder::Vocoder;
 use super::{AudioError, RATE, Resampler};
 
 /// The longest Opus packet: 120 ms at 48 kHz (RFC 6716 3.2.5).
@@ -16,14 +18,47 @@ const OPUS_STEP: usize = 120;
 
 enum Kind {
     Opus(opus::Decoder),
-    G711 { a_law: bool, linear: Vec<i16>, samples: Vec<f32>, up: Resampler },
+    G711 { a_law: bool, linear: Vec<i16>, up: Up },
+    G722 { decoder: Box<g722::Decoder>, linear: Vec<i16>, up: Up },
+    Vocoder { machine: Vocoder, up: Up },
     Aac { decoder: Box<AacDecoder>, channels: usize, interleaved: Vec<f32>, mono: Vec<f32>, up: Option<Resampler> },
+}
+
+/// Samples of 16 bits to those that are used inside.
+struct Up {
+    rate: u32,
+    samples: Vec<f32>,
+    resampler: Resampler,
+}
+
+impl Up {
+    fn new(rate: u32) -> Up {
+        Up { rate, samples: Vec::new(), resampler: Resampler::to_inside(rate) }
+    }
+
+    fn process(&mut self, linear: &[i16], out: &mut Vec<f32>) {
+        self.samples.clear();
+        self.samples.extend(linear.iter().map(|s| f32::from(*s) / 32768.0));
+        self.resampler.process(&self.samples, out);
+    }
+}
+
+/// Whether the far end speaks, as far as its codec tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comfort {
+    /// It speaks, or cannot say otherwise: what does not come is lost.
+    Speaking,
+    /// It sends nothing in its pause but a description of the noise there.
+    Resting,
 }
 
 /// Decodes the frames of one track in their order.
 pub struct Decoder {
     codec: Codec,
     kind: Kind,
+    /// The noise of the pause that the far end is in (RFC 3389).
+    described: Option<Described>,
+    resting: bool,
 }
 
 impl Decoder {
@@ -35,16 +70,17 @@ impl Decoder {
             Codec::Opus => Kind::Opus(
                 opus::Decoder::new(RATE, opus::Channels::Mono).map_err(|e| AudioError::Config(e.to_string()))?,
             ),
-            Codec::G711A | Codec::G711U => Kind::G711 {
-                a_law: track.codec == Codec::G711A,
-                linear: Vec::new(),
-                samples: Vec::new(),
-                up: Resampler::to_inside(8000),
-            },
+            Codec::G711A | Codec::G711U => {
+                Kind::G711 { a_law: track.codec == Codec::G711A, linear: Vec::new(), up: Up::new(8000) }
+            }
+            Codec::G722 => Kind::G722 { decoder: Box::default(), linear: Vec::new(), up: Up::new(16_000) },
+            codec @ (Codec::G729 | Codec::Amr | Codec::AmrWb) => {
+                Kind::Vocoder { machine: Vocoder::decoder(codec)?, up: Up::new(Vocoder::rate(codec)) }
+            }
             Codec::Aac => aac(track)?,
             other => return Err(AudioError::Codec(other)),
         };
-        Ok(Decoder { codec: track.codec, kind })
+        Ok(Decoder { codec: track.codec, kind, described: None, resting: false })
     }
 
     pub fn codec(&self) -> Codec {
@@ -53,6 +89,7 @@ impl Decoder {
 
     /// Appends the frame's samples.
     pub fn decode(&mut self, payload: &[u8], out: &mut Vec<f32>) -> Result<(), AudioError> {
+        self.resting = false;
         match &mut self.kind {
             Kind::Opus(decoder) => {
                 if payload.is_empty() {
@@ -60,13 +97,22 @@ impl Decoder {
                 }
                 opus_decode(decoder, payload, OPUS_MOST, false, out)
             }
-            Kind::G711 { a_law, linear, samples, up } => {
+            Kind::G711 { a_law, linear, up } => {
                 linear.clear();
                 g711::decode(*a_law, payload, linear);
-                samples.clear();
-                samples.extend(linear.iter().map(|s| f32::from(*s) / 32768.0));
-                up.process(samples, out);
+                up.process(linear, out);
                 Ok(())
+            }
+            Kind::G722 { decoder, linear, up } => {
+                linear.clear();
+                decoder.decode(payload, linear);
+                up.process(linear, out);
+                Ok(())
+            }
+            Kind::Vocoder { machine, up } => {
+                let done = machine.decode(payload).map(|linear| up.process(linear, out));
+                self.resting = machine.resting();
+                done
             }
             Kind::Aac { decoder, channels, interleaved, mono, up } => {
                 let packet = PacketRef::new(0, Timestamp::ZERO, Duration::from(1024u64), payload);
@@ -94,10 +140,47 @@ impl Decoder {
         }
     }
 
-    /// Appends up to `missing` samples in place of lost frames that came before `next`: the Opus decoder conceals, and
-    /// takes the forward error correction that `next` carries for the last lost frame (RFC 6716 2.1.7). Other codecs and
-    /// packets without correction give nothing. Returns how many samples were appended.
+    /// Takes a description of comfort noise (RFC 3389): the far end is in a pause until the next frame.
+    pub fn describe(&mut self, payload: &[u8]) {
+        let Some(next) = Described::new(payload) else { return };
+        match &mut self.described {
+            Some(known) => known.renew(next),
+            None => self.described = Some(next),
+        }
+        self.resting = true;
+    }
+
+    /// Whether the far end is in a pause of which it told.
+    pub fn comfort(&self) -> Comfort {
+        if self.resting { Comfort::Resting } else { Comfort::Speaking }
+    }
+
+    /// Appends up to `samples` (whole frames of the codec) without a frame: the comfort noise of a pause, else the codec's own
+    /// concealment. Returns how many were appended, 0 where the codec has neither.
+    pub fn go_on(&mut self, samples: usize, out: &mut Vec<f32>) -> usize {
+        let before = out.len();
+        match (&mut self.kind, &mut self.described) {
+            (Kind::Vocoder { machine, up }, _) => {
+                let own = samples * up.rate as usize / RATE as usize;
+                up.process(machine.go_on(own), out);
+            }
+            (Kind::G711 { up, .. } | Kind::G722 { up, .. }, Some(described)) if self.resting => {
+                // By the filter of the track, so that speech follows without a step.
+                up.samples.clear();
+                described.fill(samples * up.rate as usize / RATE as usize, &mut up.samples);
+                up.resampler.process(&up.samples, out);
+            }
+            _ => {}
+        }
+        out.len() - before
+    }
+
+    /// Appends up to `missing` samples in place of lost frames that came before `next`: the Opus
+    /// decoder conceals, and takes the forward error correction that `next` carries for the last lost frame (RFC
+    /// 6716 2.1.7). Other codecs and packets without correction give nothing. Returns how many samples were appended.
     pub fn recover(&mut self, missing: usize, next: &[u8], out: &mut Vec<f32>) -> usize {
+        // The own concealment of the vocoders' machines lets a tone fall by 30 dB, and Annex B of G.729 takes an empty frame for a
+        // pause: the caller's is better.
         let Kind::Opus(decoder) = &mut self.kind else { return 0 };
         // Without correction libopus' own concealment leaves a hole 12 dB deep in tones: the caller's is better.
         if !has_correction(next) {

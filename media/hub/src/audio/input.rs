@@ -7,11 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-use media_core::{Frame, TrackInfo, time::rescale};
+use media_core::{Codec, Frame, TrackInfo, time::rescale};
 
 use super::conceal::Concealer;
 use super::stretch;
-use super::{BLOCK, Block, Decoder, RATE};
+use super::{BLOCK, Block, Comfort, Decoder, RATE};
 
 const MS: usize = 48;
 const LEAST: usize = 40 * MS;
@@ -24,6 +24,8 @@ const LOSS: i64 = 200 * MS as i64;
 const NEAR: i64 = 5 * MS as i64;
 /// Ticks without a frame after which the voice counts as paused.
 const PAUSED_AFTER: u32 = 4;
+/// Ticks for which the noise of a pause goes on without a word of the far end: 30 s.
+const COMFORT_MOST: u32 = 1500;
 
 /// What the buffer of an input did so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -55,6 +57,11 @@ pub struct Input {
     owed: usize,
     playing: bool,
     misses: u32,
+    /// Ticks of comfort noise since the last frame.
+    rested: u32,
+    noise: Vec<f32>,
+    /// The last of that noise: it goes on while the speech after a pause gathers in the buffer.
+    bridge: Option<Box<Block>>,
     old: u32,
     jitter: Jitter,
     /// Samples of one frame.
@@ -84,6 +91,9 @@ impl Input {
             owed: 0,
             playing: false,
             misses: 0,
+            rested: 0,
+            noise: Vec::new(),
+            bridge: None,
             old: 0,
             jitter: Jitter::default(),
             frame: BLOCK,
@@ -123,14 +133,24 @@ impl Input {
     /// Takes a frame of the track in the order of the stream.
     pub fn push(&mut self, epoch: u32, frame: &Frame) {
         let Some(track) = &self.track else { return };
-        if frame.track != track.id || frame.codec != track.codec {
+        if frame.track != track.id {
+            return;
+        }
+        if frame.codec == Codec::ComfortNoise {
+            if let Some(decoder) = &mut self.decoder {
+                decoder.describe(&frame.payload);
+                self.rested = 0;
+            }
+            return;
+        }
+        if frame.codec != track.codec {
             return;
         }
         let pts = rescale(frame.pts, track.clock_rate, RATE);
         if self.epoch.replace(epoch) != Some(epoch) {
             self.restart();
         }
-        let mut gap = self.tail.map_or(0, |tail| pts - tail);
+        let mut gap = self.tail.map_or(0, |tail| pts.saturating_sub(tail));
         if gap < -NEAR {
             // Old: its place was given out. Many in a row are a clock that was set back.
             self.old += 1;
@@ -142,10 +162,13 @@ impl Input {
         }
         self.old = 0;
         let Some(decoder) = &mut self.decoder else { return };
-        if !self.playing && gap > LOSS {
+        self.rested = 0;
+        let rested = decoder.comfort() == Comfort::Resting;
+        if !self.playing && (gap > LOSS || rested) {
             self.sound.clear();
         }
-        if gap > NEAR && gap <= LOSS {
+        // In a pause nothing was lost: the noise was made at the ticks.
+        if gap > NEAR && gap <= LOSS && !rested {
             let missing = (gap as usize).saturating_sub(self.owed);
             self.fresh.clear();
             let got = decoder.recover(missing, &frame.payload, &mut self.fresh);
@@ -173,10 +196,14 @@ impl Input {
         self.owed = 0;
         let n = self.fresh.len();
         self.frame = n.clamp(120, 150 * MS);
-        self.tail = Some(pts + n as i64);
+        self.tail = Some(pts.saturating_add(n as i64));
         self.jitter.note(pts, frame.received);
         self.concealer.heal(&mut self.fresh);
         self.concealer.note(&self.fresh);
+        if rested && !self.playing && decoder.comfort() == Comfort::Resting {
+            // The pause goes on: it is heard already.
+            return;
+        }
         self.sound.append(&mut self.fresh);
         if self.sound.len() > BOUND {
             let target = self.target();
@@ -194,15 +221,27 @@ impl Input {
             let start = (20 * MS + self.frame + self.jitter.peak()).clamp(LEAST, MOST + self.frame);
             if self.sound.len() < start {
                 out.fill(0.0);
-                return false;
+                return self.comfort(out);
             }
             self.playing = true;
+            self.bridge = None;
             self.misses = 0;
             self.depth = target as f32;
         }
         self.depth += (self.sound.len() as f32 - self.depth) / 32.0;
         self.trim(target);
         let have = self.sound.len().min(BLOCK);
+        let rests = self.decoder.as_ref().is_some_and(|d| d.comfort() == Comfort::Resting);
+        if have < BLOCK && rests {
+            // The far end is silent by its own word; the next speech gathers in the buffer anew.
+            self.playing = false;
+            out[..have].copy_from_slice(&self.sound);
+            self.sound.clear();
+            let mut rest: Block = [0.0; BLOCK];
+            self.comfort(&mut rest);
+            out[have..].copy_from_slice(&rest[..BLOCK - have]);
+            return true;
+        }
         if have < BLOCK {
             let missing = BLOCK - have;
             self.concealer.fill(missing, &mut self.sound);
@@ -218,6 +257,26 @@ impl Input {
         out.copy_from_slice(&self.sound[..BLOCK]);
         self.sound.drain(..BLOCK);
         true
+    }
+
+    /// Fills `out` with the noise of the far end's pause. False: there is none.
+    fn comfort(&mut self, out: &mut Block) -> bool {
+        self.rested = self.rested.saturating_add(1);
+        let Some(decoder) = self.decoder.as_mut().filter(|_| self.rested <= COMFORT_MOST) else { return false };
+        if decoder.comfort() != Comfort::Resting {
+            let Some(noise) = self.bridge.as_ref().filter(|_| self.rested < PAUSED_AFTER + 4) else { return false };
+            out.copy_from_slice(&noise[..]);
+            return true;
+        }
+        while self.noise.len() < BLOCK {
+            if decoder.go_on(BLOCK, &mut self.noise) == 0 {
+                return false;
+            }
+        }
+        out.copy_from_slice(&self.noise[..BLOCK]);
+        self.noise.drain(..BLOCK);
+        **self.bridge.get_or_insert_with(|| Box::new([0.0; BLOCK])) = *out;
+        out.iter().all(|s| s.is_finite())
     }
 
     fn trim(&mut self, target: usize) {
@@ -275,7 +334,7 @@ impl Jitter {
     fn note(&mut self, pts: i64, received: Instant) {
         let (start, zero) = *self.origin.get_or_insert((received, pts));
         let arrival = signed_seconds(start, received);
-        let transit = arrival - (pts - zero) as f64 / f64::from(RATE);
+        let transit = arrival - pts.saturating_sub(zero) as f64 / f64::from(RATE);
         match self.window {
             None => {
                 self.window = Some(received);

@@ -10,7 +10,7 @@ use crate::audio::{Encoder, OpusSettings};
 /// Runs a tone through an input on pretend time. `arrival(n)` is the instant in microseconds at which frame `n` comes, none
 /// if it is lost. Returns what was heard.
 fn run(codec: Codec, ticks: usize, arrival: impl Fn(usize) -> Option<u64>) -> (Vec<f32>, Input) {
-    let clock = if codec == Codec::Opus { 48_000 } else { 8000 };
+    let clock = codec.clock();
     let mut encoder = Encoder::new(codec, &OpusSettings { expected_loss: 10, ..OpusSettings::default() }).unwrap();
     let mut frames: Vec<(u64, usize, Bytes)> = (0..ticks * 2)
         .map(|n| {
@@ -64,12 +64,15 @@ fn a_steady_source_is_heard_whole_with_little_delay() {
 
 #[test]
 fn lost_frames_are_concealed() {
-    for codec in [Codec::G711A, Codec::Opus] {
+    for codec in [Codec::G711A, Codec::Opus, Codec::G722, Codec::G729, Codec::Amr, Codec::AmrWb] {
         let (heard, input) = run(codec, 1000, |n| (n % 17 != 5).then_some(n as u64 * 20_000 + 3000));
-        assert!(quietest(&heard) > 0.12, "{codec} {}", quietest(&heard));
+        // Vocoders predict their gains: after a loss a bare tone needs some frames to come back to its level.
+        let vocoder = matches!(codec, Codec::G729 | Codec::Amr | Codec::AmrWb);
+        let least = if vocoder { 0.03 } else { 0.12 };
+        assert!(quietest(&heard) > least, "{codec} {}", quietest(&heard));
         assert!(step(&heard) < 0.06, "{codec} {}", step(&heard));
         let level = tone_level(&heard[48_000..96_000], 440.0, RATE);
-        assert!(level > 0.2, "{codec} {level}");
+        assert!(level > if vocoder { 0.15 } else { 0.2 }, "{codec} {level}");
         assert!(input.stats().concealed >= 50 * BLOCK as u64, "{:?}", input.stats());
         assert!(input.stats().depth_ms <= 60, "{:?}", input.stats());
     }
@@ -136,9 +139,9 @@ fn a_pause_and_a_new_clock_are_no_loss() {
 
 #[test]
 fn rubbish_is_counted_and_harmless() {
-    for codec in [Codec::Opus, Codec::G711A, Codec::G711U] {
+    for codec in [Codec::Opus, Codec::G711A, Codec::G711U, Codec::G722, Codec::G729, Codec::Amr, Codec::AmrWb] {
         let mut input = Input::new();
-        input.set_track(Some(&TrackInfo::audio(codec, 48_000, 1)));
+        input.set_track(Some(&TrackInfo::audio(codec, codec.clock(), 1)));
         let mut out: Block = [0.0; BLOCK];
         let mut x = 0x1234_5678_9ABC_DEF1u64;
         for n in 0..2000 {
@@ -147,6 +150,8 @@ fn rubbish_is_counted_and_harmless() {
             x ^= x << 17;
             let bytes: Vec<u8> = (0..x % 300).map(|i| (x >> (i % 57)) as u8).collect();
             let pts = if x.is_multiple_of(5) { (x >> 3) as i64 } else { n * 960 };
+            // Every seventh one calls itself comfort noise.
+            let codec = if x.is_multiple_of(7) { Codec::ComfortNoise } else { codec };
             input.push(
                 (x % 50) as u32 / 49,
                 &Frame::new(TrackId::AUDIO, codec, pts, true, Instant::now(), bytes.into()),
@@ -155,5 +160,44 @@ fn rubbish_is_counted_and_harmless() {
             assert!(out.iter().all(|s| s.is_finite()));
             assert!(input.sound.len() <= BOUND);
         }
+    }
+}
+
+#[test]
+fn a_pause_with_its_noise_described_is_heard_as_noise_and_speech_after_it_is_whole() {
+    for codec in [Codec::G711A, Codec::G722, Codec::G729, Codec::Amr, Codec::AmrWb] {
+        let clock = codec.clock();
+        let mut encoder = Encoder::new(codec, &OpusSettings::default()).unwrap();
+        let mut input = Input::new();
+        input.set_track(Some(&TrackInfo::audio(codec, clock, 1)));
+        let described = crate::audio::comfort::description(codec).unwrap();
+        let base = Instant::now();
+        let mut out: Block = [0.0; BLOCK];
+        let mut heard = Vec::new();
+        for tick in 0..400usize {
+            let block: Block = tone_at(440.0, tick * BLOCK, BLOCK, 0.3).try_into().unwrap();
+            let packet = encoder.encode(&block).unwrap();
+            let pts = tick as i64 * i64::from(clock) / 50;
+            let at = base + Duration::from_millis(20 * tick as u64);
+            let pause = (100..250).contains(&tick);
+            let (kind, payload) = match codec {
+                Codec::G711A | Codec::G722 if pause => (Codec::ComfortNoise, described.clone()),
+                _ if pause => (codec, described.clone()),
+                _ => (codec, packet),
+            };
+            // A description each eighth packet, as AMR sends them.
+            if !pause || tick % 8 == 4 {
+                input.push(1, &Frame::new(TrackId::AUDIO, kind, pts, true, at, payload));
+            }
+            assert!(input.pull(&mut out) || tick < 5, "{codec} {tick}");
+            heard.extend_from_slice(&out);
+        }
+        let pause = &heard[130 * BLOCK..245 * BLOCK];
+        assert!(rms(pause) < 0.004 && rms(pause) > 0.00005, "{codec}: {}", rms(pause));
+        assert!(pause.chunks(BLOCK).all(|b| rms(b) > 0.00001), "{codec}: a hole in the noise");
+        let speech = &heard[262 * BLOCK..];
+        assert!(quietest(speech) > 0.12, "{codec}: {}", quietest(speech));
+        assert!(input.stats().depth_ms <= 70, "{codec}: {:?}", input.stats());
+        assert!(input.stats().concealed <= 2 * BLOCK as u64, "{codec}: {:?}", input.stats());
     }
 }

@@ -59,6 +59,11 @@ impl Meter {
         }
     }
 
+    /// The steady noise of the voice, dB below overload.
+    pub fn floor(&self) -> f32 {
+        self.floor
+    }
+
     pub fn level(&self) -> Level {
         Level { dbov: self.shown, talking: self.talking }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::leveller::Leveller;
 use super::meter::{Level, Meter, dbov};
 use super::{BLOCK, Block};
 
@@ -48,6 +49,7 @@ struct Voice {
     /// Blocks since the voice was last in the mix.
     idle: u32,
     meter: Meter,
+    leveller: Leveller,
     own: Box<Block>,
     /// `own` is this tick's sound; `adds`: it is in the mix of all.
     sounds: bool,
@@ -74,6 +76,8 @@ pub struct MixCore {
     /// Somebody is in a side room or whispers; and to whom.
     aside: bool,
     whispered_to: HashSet<String>,
+    /// The loudness that all voices are brought to, LUFS.
+    loudness: Option<f32>,
 }
 
 impl Default for MixCore {
@@ -91,7 +95,14 @@ impl MixCore {
             limiter: Limiter::new(),
             aside: false,
             whispered_to: HashSet::new(),
+            loudness: None,
         }
+    }
+
+    /// The loudness to which each voice is brought, in LUFS (-40 to -10); none leaves them as they come. The volume of a member
+    /// counts on top of it.
+    pub fn set_loudness(&mut self, target_lufs: Option<f32>) {
+        self.loudness = target_lufs.filter(|l| l.is_finite()).map(|l| l.clamp(-40.0, -10.0));
     }
 
     /// A member who is there already stays as it is.
@@ -107,6 +118,7 @@ impl MixCore {
             quiet: 0,
             idle: LISTENER_AFTER,
             meter: Meter::new(),
+            leveller: Leveller::new(),
             own: Box::new([0.0; BLOCK]),
             sounds: false,
             adds: false,
@@ -129,6 +141,11 @@ impl MixCore {
             voice.whispers = whispers.map(str::to_owned);
         }
         self.count_asides();
+    }
+
+    /// Whether the member is in a side room, or whispers.
+    pub fn aside(&self, member: &str) -> bool {
+        self.voices.get(member).is_some_and(Voice::aside)
     }
 
     fn count_asides(&mut self) {
@@ -215,7 +232,15 @@ impl MixCore {
                 voice.open = false;
             }
         }
-        let goal = if shut || !voice.open { 0.0 } else { voice.goal };
+        let even = match (block, self.loudness) {
+            (Some(block), Some(target)) => {
+                let talking = !shut && level >= GATE && voice.meter.level().talking;
+                let db = voice.leveller.block(block, talking, voice.meter.floor(), target);
+                10f32.powf(db / 20.0)
+            }
+            _ => 1.0,
+        };
+        let goal = if shut || !voice.open { 0.0 } else { voice.goal * even };
         let from = std::mem::replace(&mut voice.gain, goal);
         let Some(block) = block else { return };
         // A loud block behind a gate that opens begins at once: its beginning is faded in over the ramp.

@@ -26,9 +26,10 @@ use bytes::Bytes;
 use media_core::{Codec, Decoding, Frame, MediaKind, TrackId, TrackInfo};
 use tokio::sync::{mpsc, watch};
 
+use super::active::Active;
 use super::encode::OpusSettings;
 use super::output::Line;
-use super::{BLOCK, Block, Echo, Input, InputStats, Level, MixCore, RATE};
+use super::{BLOCK, Block, Echo, Input, InputStats, Level, MixCore, encodes, usual_mode};
 use crate::hub::Hub;
 use crate::stream::{Publisher, StreamId};
 use crate::subscriber::{Pulled, Start, SubscribeOptions, Subscriber};
@@ -50,6 +51,10 @@ const DRAIN: usize = 256;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MixSettings {
     pub opus: OpusSettings,
+    /// Listeners hear faint noise while nobody speaks, instead of digital silence.
+    pub comfort_noise: bool,
+    /// All voices are brought to this loudness in LUFS; none leaves them as they come.
+    pub loudness_lufs: Option<f32>,
 }
 
 /// How a member's microphone and loudspeaker go together.
@@ -66,6 +71,7 @@ pub enum Duplex {
 enum Order {
     Add { member: String, source: Option<StreamId>, hears: Option<Codec> },
     SetSource { member: String, source: Option<StreamId> },
+    Mode { member: String, mode: u8 },
     Remove { member: String },
     Gain { member: String, db: f32, muted: bool },
     Echo { member: String, echo: Echo },
@@ -78,6 +84,7 @@ pub struct Mixer {
     id: String,
     orders: mpsc::Sender<Order>,
     levels: watch::Receiver<Vec<(String, Level)>>,
+    active: watch::Receiver<Option<String>>,
     stats: watch::Receiver<Vec<(String, InputStats)>>,
 }
 
@@ -90,23 +97,29 @@ impl Mixer {
     pub fn start_with(hub: &Hub, id: &str, settings: MixSettings) -> Mixer {
         let (orders, queue) = mpsc::channel(QUEUE);
         let (levels_out, levels) = watch::channel(Vec::new());
+        let (active_out, active) = watch::channel(None);
         let (stats_out, stats) = watch::channel(Vec::new());
+        let mut core = MixCore::new();
+        core.set_loudness(settings.loudness_lufs);
         let actor = Actor {
             hub: hub.clone(),
             id: id.to_owned(),
             settings,
-            core: MixCore::new(),
+            core,
             members: HashMap::new(),
             all: Output::new(StreamId::new(format!("mix:{id}")), Codec::Opus),
             shared: HashMap::new(),
             past: VecDeque::new(),
             tick: 0,
             levels: levels_out,
+            talking: 0,
+            follow: Active::default(),
+            active: active_out,
             stats: stats_out,
             warned: None,
         };
         tokio::spawn(actor.run(queue));
-        Mixer { id: id.to_owned(), orders, levels, stats }
+        Mixer { id: id.to_owned(), orders, levels, active, stats }
     }
 
     /// The stream of all voices.
@@ -120,7 +133,7 @@ impl Mixer {
     }
 
     /// Seats a member, or changes one who is there. `source` is the stream whose sound it gives; `hears` is the codec of the
-    /// mix that is made for it: Opus, G.711 A or mu, or none.
+    /// mix that is made for it (one that [`encodes`] knows), or none.
     pub fn add(&self, member: &str, source: Option<StreamId>, hears: Option<Codec>) {
         self.order(Order::Add { member: member.to_owned(), source, hears });
     }
@@ -128,6 +141,11 @@ impl Mixer {
     /// Changes where the member's sound comes from.
     pub fn set_source(&self, member: &str, source: Option<StreamId>) {
         self.order(Order::SetSource { member: member.to_owned(), source });
+    }
+
+    /// The mode of the member's codec in which its mix is made from now on (AMR); see [`usual_mode`].
+    pub fn set_mode(&self, member: &str, mode: u8) {
+        self.order(Order::Mode { member: member.to_owned(), mode });
     }
 
     /// Takes the member out; its mix ends.
@@ -157,7 +175,12 @@ impl Mixer {
         self.order(Order::Echo { member: member.to_owned(), echo });
     }
 
-    /// Levels of all members, five times a second.
+    /// The one who is taken to be speaking; told at once when it changes.
+    pub fn active(&self) -> watch::Receiver<Option<String>> {
+        self.active.clone()
+    }
+
+    /// Levels of all members, five times a second, and at once when somebody begins or ends to talk.
     pub fn levels(&self) -> watch::Receiver<Vec<(String, Level)>> {
         self.levels.clone()
     }
@@ -178,19 +201,20 @@ impl Mixer {
 struct Output {
     id: StreamId,
     codec: Codec,
+    mode: u8,
     publisher: Option<Publisher>,
 }
 
 impl Output {
     fn new(id: StreamId, codec: Codec) -> Self {
-        Output { id, codec, publisher: None }
+        Output { id, codec, mode: usual_mode(codec), publisher: None }
     }
 
     fn write(&mut self, hub: &Hub, name: &str, frame: &Arc<Frame>) {
         if self.publisher.is_none() {
             // The last mixer of this conference may not have let go yet.
             let Ok(publisher) = hub.publish(&self.id, name) else { return };
-            publisher.set_tracks(&[TrackInfo::audio(self.codec, clock(self.codec), 1)]);
+            publisher.set_tracks(&[TrackInfo::audio(self.codec, self.codec.clock(), 1)]);
             self.publisher = Some(publisher);
         }
         if let Some(publisher) = &self.publisher {
@@ -203,10 +227,6 @@ impl Output {
             hub.tidy(&self.id);
         }
     }
-}
-
-fn clock(codec: Codec) -> u32 {
-    if codec == Codec::Opus { RATE } else { 8000 }
 }
 
 struct Member {
@@ -226,12 +246,16 @@ struct Actor {
     core: MixCore,
     members: HashMap<String, Member>,
     all: Output,
-    /// The lines of all silent listeners, by codec. That of Opus is the line of `all`.
-    shared: HashMap<Codec, Line>,
+    /// The lines of all silent listeners, by codec and mode. That of Opus is the line of `all`.
+    shared: HashMap<(Codec, u8), Line>,
     past: VecDeque<Box<Block>>,
     /// Number of this tick; media time is 20 ms times it.
     tick: i64,
     levels: watch::Sender<Vec<(String, Level)>>,
+    /// Who talked at the last tick, as a sum of the hashes of their names: a change is told at once.
+    talking: u64,
+    follow: Active,
+    active: watch::Sender<Option<String>>,
     stats: watch::Sender<Vec<(String, InputStats)>>,
     warned: Option<Instant>,
 }
@@ -301,7 +325,7 @@ impl Actor {
                     own: None,
                 });
                 seat.set_source(source);
-                let hears = hears.filter(|c| matches!(c, Codec::Opus | Codec::G711A | Codec::G711U));
+                let hears = hears.filter(|c| encodes(*c));
                 if seat.output.as_ref().map(|o| o.codec) != hears {
                     if let Some(mut old) = seat.output.take() {
                         old.end(&self.hub);
@@ -313,6 +337,16 @@ impl Actor {
             Order::SetSource { member, source } => {
                 if let Some(seat) = self.members.get_mut(&member) {
                     seat.set_source(source);
+                }
+            }
+            Order::Mode { member, mode } => {
+                let seat = self.members.get_mut(&member);
+                if let Some((seat, output)) = seat.and_then(|s| Some((&mut s.own, s.output.as_mut()?)))
+                    && media_core::amr::bits(output.codec == Codec::AmrWb, mode).is_some()
+                    && std::mem::replace(&mut output.mode, mode) != mode
+                {
+                    // One of its own in the new mode goes on from what was heard.
+                    *seat = None;
                 }
             }
             Order::Remove { member } => {
@@ -340,7 +374,25 @@ impl Actor {
             self.core.offer(name, sounds.then_some(&block));
         }
         self.encode(now, &mut block);
-        if self.tick % 10 == 0 {
+        let talking = self.members.keys().filter(|m| self.core.level(m).talking).fold(0u64, |sum, m| {
+            let mut hash = std::hash::DefaultHasher::new();
+            std::hash::Hash::hash(m, &mut hash);
+            sum.wrapping_add(std::hash::Hasher::finish(&hash))
+        });
+        let changed = std::mem::replace(&mut self.talking, talking) != talking;
+        let now = {
+            // What is said aside makes nobody the speaker.
+            let here = self.members.keys().filter(|m| !self.core.aside(m));
+            self.follow.tick(here.map(|m| (m.as_str(), self.core.level(m))))
+        };
+        self.active.send_if_modified(|told| {
+            let new = told.as_deref() != now;
+            if new {
+                *told = now.map(str::to_owned);
+            }
+            new
+        });
+        if changed || self.tick % 10 == 0 {
             let levels = self.members.keys().map(|m| (m.clone(), self.core.level(m))).collect();
             self.levels.send_replace(levels);
         }
@@ -352,23 +404,23 @@ impl Actor {
 
     fn encode(&mut self, now: Instant, block: &mut Block) {
         let tick = self.tick;
-        let frame = |codec: Codec, payload: Bytes| {
-            let ticks = clock(codec) / 50;
-            Arc::new(
-                Frame::new(TrackId::AUDIO, codec, tick * i64::from(ticks), true, now, payload).with_duration(ticks),
-            )
+        let frame = |codec: Codec, payload: Bytes, silent: bool| {
+            let ticks = codec.clock() / 50;
+            let frame = Frame::new(TrackId::AUDIO, codec, tick * i64::from(ticks), true, now, payload);
+            Arc::new(frame.with_duration(ticks).with_silence(silent))
         };
+        let settings = self.settings;
         let mut all: Box<Block> = Box::new([0.0; BLOCK]);
         let sounds = self.core.all(&mut all);
 
         // Who changes between the shared line and one of its own, and which shared lines are wanted.
-        let mut wanted = vec![Codec::Opus];
+        let mut wanted = vec![(Codec::Opus, 0)];
         for (name, member) in &mut self.members {
             let Some(output) = &member.output else { continue };
-            let codec = output.codec;
+            let codec = (output.codec, output.mode);
             if self.core.contributed(name) {
                 if member.own.is_none() {
-                    member.own = line(codec, &self.settings.opus, &self.past);
+                    member.own = line(codec, &settings, &self.past);
                 }
             } else {
                 if member.own.take().is_some()
@@ -382,19 +434,20 @@ impl Actor {
             }
         }
         self.shared.retain(|codec, _| wanted.contains(codec));
-        let mut packets: Vec<(Codec, Arc<Frame>)> = Vec::with_capacity(wanted.len());
+        let mut packets: Vec<((Codec, u8), Arc<Frame>)> = Vec::with_capacity(wanted.len());
         for codec in wanted {
             if !self.shared.contains_key(&codec)
-                && let Some(line) = line(codec, &self.settings.opus, &self.past)
+                && let Some(line) = line(codec, &settings, &self.past)
             {
                 self.shared.insert(codec, line);
             }
             if let Some(line) = self.shared.get_mut(&codec) {
-                packets.push((codec, frame(codec, line.packet(&all, sounds))));
+                let packet = line.packet(&all, sounds);
+                packets.push((codec, frame(codec.0, packet, line.is_silent())));
             }
         }
         for (codec, packet) in &packets {
-            if *codec == Codec::Opus {
+            if codec.0 == Codec::Opus {
                 self.all.write(&self.hub, &self.id, packet);
             }
         }
@@ -403,11 +456,12 @@ impl Actor {
             match &mut member.own {
                 Some(own) => {
                     let sounds = self.core.without(name, block);
-                    let packet = frame(output.codec, own.packet(block, sounds));
+                    let packet = own.packet(block, sounds);
+                    let packet = frame(output.codec, packet, own.is_silent());
                     output.write(&self.hub, name, &packet);
                 }
                 None => {
-                    if let Some((_, packet)) = packets.iter().find(|(c, _)| *c == output.codec) {
+                    if let Some((_, packet)) = packets.iter().find(|(c, _)| *c == (output.codec, output.mode)) {
                         output.write(&self.hub, name, packet);
                     }
                 }
@@ -421,8 +475,8 @@ impl Actor {
 }
 
 /// A line that goes on from what was heard last.
-fn line(codec: Codec, settings: &OpusSettings, past: &VecDeque<Box<Block>>) -> Option<Line> {
-    match Line::new(codec, settings) {
+fn line((codec, mode): (Codec, u8), settings: &MixSettings, past: &VecDeque<Box<Block>>) -> Option<Line> {
+    match Line::new(codec, mode, &settings.opus, settings.comfort_noise) {
         Ok(mut line) => {
             line.take_over(past.iter().map(|b| &**b));
             Some(line)

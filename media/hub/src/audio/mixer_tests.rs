@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::HubLimits;
+use crate::audio::RATE;
 use crate::audio::testkit::{rms, tone_at, tone_level};
 use crate::audio::{Decoder, Encoder};
 
 fn clock_of(codec: Codec) -> u32 {
-    clock(codec)
+    codec.clock()
 }
 
 /// Publishes a tone in `codec` in real time until dropped.
@@ -158,6 +159,43 @@ async fn a_listener_who_begins_and_ends_to_speak_hears_no_click() {
     talker.abort();
 }
 
+/// From the first loud packet of one who was silent to the word that he talks, and that he is the active one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_talks_is_told_within_200_ms() {
+    let hub = Hub::new(HubLimits::default());
+    let mixer = Mixer::start(&hub, "told");
+    mixer.add("a", Some(StreamId::new("test:a")), None);
+    mixer.add("b", None, Some(Codec::Opus));
+    let publisher = hub.publish(&StreamId::new("test:a"), "a").unwrap();
+    publisher.set_tracks(&[TrackInfo::audio(Codec::G711A, 8000, 1)]);
+    let mut encoder = Encoder::new(Codec::G711A, &OpusSettings::default()).unwrap();
+    let (mut levels, active) = (mixer.levels(), mixer.active());
+    let mut every = tokio::time::interval(TICK);
+    let mut took = Vec::new();
+    let mut spoke: Option<Instant> = None;
+    for n in 0..600usize {
+        every.tick().await;
+        let loud = n % 100 >= 60;
+        let block: Block = tone_at(440.0, n * BLOCK, BLOCK, if loud { 0.2 } else { 0.0 }).try_into().unwrap();
+        let packet = encoder.encode(&block).unwrap();
+        if n % 100 == 60 {
+            spoke = Some(Instant::now());
+        }
+        publisher.write(Frame::new(TrackId::AUDIO, Codec::G711A, n as i64 * 160, true, Instant::now(), packet));
+        let talks = levels.borrow_and_update().iter().any(|(m, l)| m == "a" && l.talking);
+        if talks
+            && active.borrow().as_deref() == Some("a")
+            && let Some(at) = spoke.take()
+        {
+            took.push(at.elapsed());
+        }
+    }
+    took.sort();
+    println!("told after {took:?}");
+    // The median: a busy machine may take its time once.
+    assert!(took.len() >= 5 && took[took.len() / 2] < Duration::from_millis(200), "{took:?}");
+}
+
 /// Run with `--release ... -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
@@ -166,6 +204,7 @@ async fn tick_cost() {
         let hub = Hub::new(HubLimits::default());
         let (levels, _l) = watch::channel(Vec::new());
         let (stats, _s) = watch::channel(Vec::new());
+        let (active, _a) = watch::channel(None);
         let mut actor = Actor {
             hub: hub.clone(),
             id: "cost".to_owned(),
@@ -177,6 +216,9 @@ async fn tick_cost() {
             past: VecDeque::new(),
             tick: 0,
             levels,
+            talking: 0,
+            follow: Active::default(),
+            active,
             stats,
             warned: None,
         };

@@ -4,10 +4,13 @@
 //! without clock and I/O; [`Mixer`] is the actor with one 20 ms tick per conference. Mixing by N-1: each talker hears all
 //! but itself, all silent listeners of one codec share one encoder. Costs are in `mixer.rs`.
 
+mod active;
+pub mod comfort;
 mod conceal;
 mod decode;
 mod encode;
 mod input;
+mod leveller;
 mod meter;
 mod mix_core;
 mod mixer;
@@ -17,10 +20,11 @@ mod resample;
 mod stretch;
 #[cfg(test)]
 mod testkit;
+mod vocoder;
 
 pub use conceal::Concealer;
-pub use decode::Decoder;
-pub use encode::{Encoder, OpusSettings};
+pub use decode::{Comfort, Decoder};
+pub use encode::{Encoder, OpusSettings, encodes, usual_mode};
 pub use input::{Input, InputStats};
 pub use meter::Level;
 pub use mix_core::{Echo, MixCore};

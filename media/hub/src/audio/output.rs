@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use media_core::Codec;
 
+use super::comfort;
 use super::encode::{Encoder, OpusSettings, silence};
 use super::{AudioError, Block};
 
@@ -15,11 +16,15 @@ pub(crate) struct Line {
     /// The next packet goes to decoders that heard another line until now.
     joined: bool,
     loosened: bool,
+    mode: u8,
+    /// Comfort noise instead of digital silence.
+    noise: bool,
 }
 
 impl Line {
-    pub fn new(codec: Codec, settings: &OpusSettings) -> Result<Self, AudioError> {
-        Ok(Line { encoder: Encoder::new(codec, settings)?, silent: DECAY, joined: false, loosened: false })
+    pub fn new(codec: Codec, mode: u8, settings: &OpusSettings, noise: bool) -> Result<Self, AudioError> {
+        let encoder = Encoder::with_mode(codec, mode, settings)?;
+        Ok(Line { encoder, silent: DECAY, joined: false, loosened: false, mode, noise })
     }
 
     pub fn codec(&self) -> Codec {
@@ -38,6 +43,16 @@ impl Line {
         self.joined = true;
     }
 
+    /// Whether the last packet was silence, or the noise that stands for it.
+    pub fn is_silent(&self) -> bool {
+        self.silent > DECAY
+    }
+
+    fn silence(&self) -> Bytes {
+        let noise = comfort::packet(self.codec(), self.mode, u64::from(self.silent)).filter(|_| self.noise);
+        noise.unwrap_or_else(|| silence(self.codec()))
+    }
+
     /// The packet of one block; `sounds` is false when the block is digital silence.
     pub fn packet(&mut self, block: &Block, sounds: bool) -> Bytes {
         if sounds {
@@ -49,7 +64,7 @@ impl Line {
             self.silent = self.silent.saturating_add(1);
             if self.silent > DECAY {
                 self.joined = false;
-                return silence(self.codec());
+                return self.silence();
             }
         }
         if self.joined || self.loosened {
@@ -59,7 +74,7 @@ impl Line {
         }
         self.encoder.encode(block).unwrap_or_else(|error| {
             tracing::debug!(%error, "a block of the mix was not encoded");
-            silence(self.codec())
+            self.silence()
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A live stream whose own sound is AAC, or whose Opus is wanted (`Stream::want_opus`), gets a further track
 //! [`TrackId::OPUS`] with the same time origin. Gaps stay gaps; clocks of sound and picture stay together within 20 ms.
+//! For a program it is made once at its source, for all programs that show it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -60,7 +61,8 @@ fn needs(stream: &Stream) -> Option<TrackInfo> {
         return None;
     }
     let own = tracks.iter().find(|t| t.id == TrackId::AUDIO && t.codec.decoding() == Decoding::Here)?;
-    let unplayable = !own.codec.browser_can_play();
+    // The sound of cameras is looked at soon. That of telephones goes into a mixer as a rule: only who cannot play it asks.
+    let unplayable = own.codec == Codec::Aac;
     let wanted = stream.opus_wanted() && own.codec != Codec::Opus;
     (unplayable || wanted).then(|| own.clone())
 }
@@ -72,6 +74,13 @@ fn consider(hub: &Hub, running: &mut HashMap<StreamId, tokio::task::JoinHandle<(
     running.remove(id);
     let Some(stream) = hub.get(id) else { return };
     let Some(track) = needs(&stream) else { return };
+    if let Some(source) = stream.origin() {
+        // What comes of it is passed on with the rest; the source has the same tracks, and so the same need.
+        if let Some(source) = hub.get(&source) {
+            source.want_opus();
+        }
+        return;
+    }
     let options = SubscribeOptions { start: Start::NextKey, demand: false, notify: None };
     let Ok(subscriber) = hub.subscribe(id, options) else { return };
     match Work::new(track) {
@@ -144,6 +153,9 @@ impl Work {
     }
 
     fn push(&mut self, epoch: u32, frame: &Frame, mut write: impl FnMut(Frame)) {
+        if frame.codec != self.track.codec {
+            return;
+        }
         let pts = rescale(frame.pts, self.track.clock_rate, RATE);
         let expected = self.start + self.sound.len() as i64;
         let fresh_clock = self.epoch.replace(epoch) != Some(epoch);

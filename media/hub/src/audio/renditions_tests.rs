@@ -7,8 +7,8 @@ use bytes::Bytes;
 use media_core::aac::adts_frame;
 
 use super::*;
-use crate::HubLimits;
 use crate::audio::testkit::{rms, tone_level};
+use crate::{HubLimits, Program};
 
 /// Access units of ffmpeg's AAC encoder with their AudioSpecificConfig.
 fn aac(rate: u32, channels: u32, filter: &str) -> (Bytes, Vec<Bytes>) {
@@ -162,4 +162,63 @@ async fn g711_is_rendered_only_when_wanted() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(has());
     service.abort();
+}
+
+/// A wall's tile goes from a camera with a rendition to one whose sound can be played, and to one whose sound cannot.
+#[tokio::test]
+async fn a_program_asks_its_source_for_opus_and_keeps_none_of_the_one_before() {
+    let hub = Hub::new(HubLimits::default());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let service = tokio::spawn(run(hub.clone(), async {
+        let _ = stopped.await;
+    }));
+    let camera = |name: &str, codec: Codec| {
+        let publisher = hub.publish(&StreamId::new(name), name).unwrap();
+        publisher.set_tracks(&[TrackInfo::audio(codec, 8000, 1)]);
+        publisher
+    };
+    let cameras = [camera("a", Codec::G711A), camera("b", Codec::G711U), camera("c", Codec::G729)];
+    let sounds = cameras.each_ref().map(|c| c.stream().tracks()[0].codec);
+    let mut n = 0;
+    // What a program shows after it was switched to a camera, and whether its viewer got Opus.
+    let program = Program::start(&hub, StreamId::new("tile"), "tile").unwrap();
+    let tile = hub.get(program.id()).unwrap();
+    let mut viewer = hub.subscribe(program.id(), SubscribeOptions::default()).unwrap();
+    let mut show = async |which: usize, ask: bool| {
+        program.switch(Some(cameras[which].stream().id().clone()));
+        let (mut opus, mut frames) = (false, 0);
+        for round in 0..70 {
+            if round == 50 {
+                // What the source before left is gone by now.
+                frames = 0;
+            }
+            for (camera, codec) in cameras.iter().zip(sounds) {
+                let payload = super::super::comfort::packet(codec, 0, n).unwrap();
+                camera.write(Frame::new(TrackId::AUDIO, codec, n as i64 * 160, true, Instant::now(), payload));
+            }
+            n += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let own = tile.tracks().first().map(|t| t.codec);
+            if ask && own == Some(sounds[which]) {
+                tile.want_opus();
+            }
+            opus = tile.tracks().iter().any(|t| t.id == TrackId::OPUS);
+            while let Some(pulled) = viewer.try_next() {
+                if let Pulled::Item(item) = pulled {
+                    frames += u32::from(item.frame.track == TrackId::OPUS);
+                }
+            }
+        }
+        (opus, frames > 5)
+    };
+    // A recorder wants Opus of the first one: the tile passes it on.
+    cameras[0].stream().want_opus();
+    assert_eq!(show(0, false).await, (true, true));
+    assert_eq!(show(1, false).await, (false, false), "of the camera before nothing stays");
+    assert_eq!(show(2, true).await, (true, true), "asked for at the tile, made at the camera");
+    assert!(cameras[2].stream().tracks().iter().any(|t| t.id == TrackId::OPUS));
+    assert_eq!(show(1, false).await, (false, false), "the next source is asked only if somebody wants it");
+    assert!(!cameras[1].stream().opus_wanted());
+    drop(stop);
+    service.await.unwrap();
 }
