@@ -16,6 +16,7 @@ mod directory;
 mod error;
 mod events;
 mod legs;
+mod messages;
 mod phones;
 mod pictures;
 mod plans;
@@ -139,6 +140,11 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::change_member, conferences::remove_member))
         .routes(routes!(conferences::press))
         .routes(routes!(conferences::revoke_floor))
+        .routes(routes!(messages::list, messages::send))
+        .routes(routes!(messages::threads))
+        .routes(routes!(messages::send_file))
+        .routes(routes!(messages::send_still))
+        .routes(routes!(messages::file))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::days))
         .routes(routes!(recordings::show, recordings::delete))

@@ -10,6 +10,7 @@ mod rooms;
 mod seats;
 mod sight;
 mod speaker;
+mod texts;
 
 pub use floor::{FloorView, Press};
 pub use member::{Member, MemberChange, MemberKind, MemberNews, MemberState, MemberView, MutedBy};

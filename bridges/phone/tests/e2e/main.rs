@@ -24,5 +24,6 @@ mod signal;
 mod signalling;
 mod sipp;
 mod siprec;
+mod texts;
 mod turning;
 mod video;
