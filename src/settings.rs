@@ -26,6 +26,7 @@ pub struct Settings {
     pub gb28181: bridge_gb28181::Config,
     pub phone: bridge_phone::Config,
     pub radio: bridge_radio::Config,
+    pub satphone: bridge_satphone::Config,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -588,6 +589,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     }
     for (key, what) in s.radio.problems() {
         wrong(&format!("radio.{key}"), what);
+    }
+    for (key, what) in s.satphone.problems() {
+        wrong(&format!("satphone.{key}"), what);
     }
     found
 }
