@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bridge_core::{AlarmReport, Registry, ReportQueues};
+use bridge_core::{AlarmReport, Glimpse, Registry};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -119,7 +119,12 @@ fn name(registry: &Registry, report: &AlarmReport) -> String {
 }
 
 /// Runs the desk until the bridges are gone.
-pub async fn run(app: Shared, mut queues: ReportQueues, mut acknowledged: mpsc::Receiver<String>) {
+pub async fn run(
+    app: Shared,
+    mut alarms: mpsc::Receiver<AlarmReport>,
+    mut glimpses: mpsc::Receiver<Glimpse>,
+    mut acknowledged: mpsc::Receiver<String>,
+) {
     let (rows, queue) = mpsc::channel::<()>(1);
     let writer = tokio::spawn(write(app.clone(), queue));
     let mut merging = Merging::default();
@@ -127,7 +132,7 @@ pub async fn run(app: Shared, mut queues: ReportQueues, mut acknowledged: mpsc::
     let mut lost_before = 0;
     loop {
         tokio::select! {
-            report = queues.alarms.recv() => {
+            report = alarms.recv() => {
                 let Some(report) = report else { break };
                 let row = merging.row(&report, name(&app.registry, &report), within_ms);
                 tell(&app.events, &row);
@@ -135,7 +140,7 @@ pub async fn run(app: Shared, mut queues: ReportQueues, mut acknowledged: mpsc::
                 // Full: the writer has work and will see this one as well.
                 let _ = rows.try_send(());
             }
-            glimpse = queues.glimpses.recv() => {
+            glimpse = glimpses.recv() => {
                 if let Some(glimpse) = glimpse {
                     crate::tracks::tell_glimpse(&app, glimpse);
                 }

@@ -27,6 +27,7 @@ use crate::devrec::{Fetches, Playbacks};
 use crate::events::Events;
 use crate::leases::Leases;
 use crate::legs::Legs;
+use crate::messages::Messages;
 use crate::metrics::Metrics;
 use crate::pictures::{self, Pictures};
 use crate::scenes::Scenes;
@@ -75,6 +76,7 @@ pub struct App {
     pub secrets: SecretTable,
     pub stills: Stills,
     pub pictures: Pictures,
+    pub messages: Messages,
     pub captures: Captures,
     pub transcoders: Transcoders,
     pub metrics: Metrics,
@@ -274,6 +276,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let transcoders = register_transcoders(&settings, &hub, &program, &shutdown);
     let pictures =
         Pictures::new(settings.pictures.clone(), settings.site.data.join("pictures"), store.clone(), events.clone());
+    let messages =
+        Messages::new(settings.messages.clone(), settings.site.data.join("messages"), store.clone(), events.clone());
     let metrics = Metrics::new(registry_of_metrics).map_err(because("metrics"))?;
 
     let fetches = Fetches::new(settings.site.data.join("fetch"), settings.recorder.fetch_parallel);
@@ -305,6 +309,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         secrets,
         stills,
         pictures,
+        messages,
         captures,
         transcoders,
         metrics,
@@ -321,7 +326,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut bridge_tasks = JoinSet::new();
     followers::start(&app);
     crate::talk::start(&app);
-    tasks.spawn(alarms::run(app.clone(), report_queues, acknowledgements));
+    tasks.spawn(alarms::run(app.clone(), report_queues.alarms, report_queues.glimpses, acknowledgements));
+    tasks.spawn(crate::messages::run(app.clone(), report_queues.texts));
     tasks.spawn(tracks::run(app.clone()));
     tasks.spawn(alarms::forget_old(app.clone()));
     tasks.spawn(crate::calls::run(app.clone()));
@@ -332,6 +338,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::trunks::follow(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
+    tokio::spawn(app.messages.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));
     tasks.spawn(media_hub::audio::renditions::run(hub, shutdown.clone().cancelled_owned()));
     // SIP outlives the bridges by the time they need to say good-bye.

@@ -43,5 +43,6 @@ pub fn build(
         bridge_gb28181::Gb28181::build(context.clone(), claims.gb28181, gb28181)?,
         bridge_phone::Phone::build(context.clone(), claims.phone, phone),
         bridge_radio::Radio::build(context.clone(), claims.radio, &radio),
+        bridge_satphone::Satphone::build(context.clone(), &settings.satphone),
     ])
 }

@@ -31,6 +31,8 @@ pub struct Metrics {
     browser: IntCounterVec,
     /// Uploads of devices by outcome.
     pub uploads: IntCounterVec,
+    /// Messages by what became of them.
+    pub messages: IntCounterVec,
     transcoders: IntGauge,
     transcoded: IntCounterVec,
     transcode_seconds: Counter,
@@ -74,6 +76,9 @@ impl Metrics {
         let words = Opts::new("skybridge_picture_uploads_total", "Pictures that devices brought, by outcome");
         let uploads = IntCounterVec::new(words, &["outcome"])?;
         r.register(Box::new(uploads.clone()))?;
+        let words = Opts::new("skybridge_messages_total", "Messages, by what became of them");
+        let messages = IntCounterVec::new(words, &["kind"])?;
+        r.register(Box::new(messages.clone()))?;
         let words =
             Opts::new("skybridge_transcode_events_total", "What happened in H.265 transcoders, by kind, since start");
         let transcoded = IntCounterVec::new(words, &["kind"])?;
@@ -83,6 +88,7 @@ impl Metrics {
         r.register(Box::new(transcode_seconds.clone()))?;
         Ok(Metrics {
             uploads,
+            messages,
             transcoders: gauge(r, "skybridge_transcoders", "H.265 transcoders that run")?,
             transcoded,
             transcode_seconds,
@@ -166,6 +172,8 @@ impl Metrics {
             ("position_replaced", counts.positions_replaced),
             ("position_lost", counts.positions_lost),
             ("glimpse_lost", counts.glimpses_lost),
+            ("text", counts.texts),
+            ("text_lost", counts.texts_lost),
         ] {
             raise(&self.reports.with_label_values(&[kind]), total);
         }

@@ -17,6 +17,7 @@ pub struct Settings {
     pub media: Media,
     pub recorder: Recorder,
     pub pictures: Pictures,
+    pub messages: Messages,
     pub hall: Hall,
     pub alarms: Alarms,
     pub calls: Calls,
@@ -25,6 +26,7 @@ pub struct Settings {
     pub gb28181: bridge_gb28181::Config,
     pub phone: bridge_phone::Config,
     pub radio: bridge_radio::Config,
+    pub satphone: bridge_satphone::Config,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -285,6 +287,24 @@ impl Default for Pictures {
     }
 }
 
+/// Texts and files of conferences and of far ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Messages {
+    /// 0: for ever.
+    pub keep_days: u32,
+    /// Of all files together; the oldest messages with files go first. 0: no bound.
+    pub max_megabytes: u64,
+    /// Of one file.
+    pub max_file_megabytes: u32,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Messages { keep_days: 90, max_megabytes: 10_240, max_file_megabytes: 20 }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hall {
@@ -495,6 +515,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     if !(1..=64).contains(&s.pictures.max_upload_megabytes) {
         wrong("pictures.max_upload_megabytes", format!("{} is not between 1 and 64", s.pictures.max_upload_megabytes));
     }
+    if !(1..=20).contains(&s.messages.max_file_megabytes) {
+        wrong("messages.max_file_megabytes", format!("{} is not between 1 and 20", s.messages.max_file_megabytes));
+    }
     if !(1..=32).contains(&s.recorder.fetch_parallel) {
         wrong("recorder.fetch_parallel", format!("{} is not between 1 and 32", s.recorder.fetch_parallel));
     }
@@ -568,6 +591,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     }
     for (key, what) in s.radio.problems() {
         wrong(&format!("radio.{key}"), what);
+    }
+    for (key, what) in s.satphone.problems() {
+        wrong(&format!("satphone.{key}"), what);
     }
     found
 }

@@ -110,6 +110,12 @@ impl ApiError {
         }
     }
 
+    /// With another status than the fault's owner gives it.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     /// It may be tried again after so many seconds.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry = true;

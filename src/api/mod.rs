@@ -16,6 +16,7 @@ mod directory;
 mod error;
 mod events;
 mod legs;
+mod messages;
 mod patches;
 mod phones;
 mod pictures;
@@ -141,6 +142,11 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::change_member, conferences::remove_member))
         .routes(routes!(conferences::press))
         .routes(routes!(conferences::revoke_floor))
+        .routes(routes!(messages::list, messages::send))
+        .routes(routes!(messages::threads))
+        .routes(routes!(messages::send_file))
+        .routes(routes!(messages::send_still))
+        .routes(routes!(messages::file))
         .routes(routes!(patches::list, patches::create))
         .routes(routes!(patches::change, patches::remove))
         .routes(routes!(steer::mute_all))

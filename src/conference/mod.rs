@@ -12,6 +12,7 @@ mod seats;
 mod sight;
 mod speaker;
 mod steer;
+mod texts;
 
 pub use floor::{FloorView, Press};
 pub use member::{Member, MemberChange, MemberKind, MemberNews, MemberState, MemberView, MutedBy};

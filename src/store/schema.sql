@@ -194,3 +194,23 @@ CREATE TABLE IF NOT EXISTS account_phones (
     account TEXT PRIMARY KEY,
     phone TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS messages (
+    id TEXT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    device_at BIGINT,
+    thread TEXT NOT NULL,
+    thread_name TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    name TEXT NOT NULL,
+    link TEXT NOT NULL,
+    text TEXT NOT NULL,
+    file TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    file_type TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    deliveries TEXT NOT NULL,
+    pending INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS messages_by_thread ON messages (thread, at);
+CREATE INDEX IF NOT EXISTS messages_by_time ON messages (at);
+CREATE INDEX IF NOT EXISTS messages_pending ON messages (id) WHERE pending = 1;

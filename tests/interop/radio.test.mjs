@@ -152,6 +152,10 @@ test('a gateway that refuses the key: nothing goes out and the hall is told; a s
   const refused = await s.metric({ name: 'skybridge_radio_unheard_ms_total', label: 'radio_channel_refused' });
   say(`not heard on the radio: ${refused} ms`);
   assert.ok(refused > 500);
+  // Words of a radio are a message, a place is none; the gateway hears of it only when it is stored.
+  const told = await until('the message is kept', async () => (await s.gateway.api.get('/messages')).items[0], 5);
+  assert.deepEqual([told.thread.replace(/^radio:.*\//, ''), told.text, told.link], ['1234', 'arrived', 'radio']);
+  assert.equal((await s.gateway.api.get('/messages')).total, 1);
   await until('status and place are counted', async () => (await s.metric({ name: 'skybridge_radio_messages_total', label: 'position' })) >= 1 && (await s.metric({ name: 'skybridge_radio_messages_total', label: 'status' })) >= 1, 5);
 });
 

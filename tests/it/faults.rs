@@ -39,6 +39,9 @@ fn real() -> BTreeSet<String> {
     for reason in bridge_radio::FAULTS {
         codes.insert(reason.code().to_owned());
     }
+    for reason in bridge_satphone::FAULTS {
+        codes.insert(reason.code().to_owned());
+    }
     assert!(codes.len() > 50, "the faults are not where they were: {codes:?}");
     codes
 }

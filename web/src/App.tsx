@@ -12,6 +12,7 @@ import { ConfirmHost, Empty } from './ui/basic';
 import { Shell } from './ui/Shell';
 
 const Alarms = lazy(() => import('./pages/alarms/Alarms'));
+const Messages = lazy(() => import('./pages/messages/Messages'));
 const Calls = lazy(() => import('./pages/calls/Calls'));
 const Replay = lazy(() => import('./pages/replay/Replay'));
 const Admin = lazy(() => import('./pages/admin/Admin'));
@@ -39,6 +40,7 @@ export function App() {
         {r.page === 'confer' && <Confer id={r.arg} />}
         <Suspense fallback={<div className="page"><p className="hint pad">{t('loading')}</p></div>}>
           {r.page === 'alarms' && <Alarms />}
+          {r.page === 'messages' && <Messages thread={r.arg} />}
           {r.page === 'calls' && <Calls tab={r.arg} />}
           {r.page === 'replay' && <Replay query={r.query} />}
           {r.page === 'admin' && (admin ? <Admin tab={r.arg} /> : <div className="page"><Empty title={t('admin.notAllowed')} next={t('admin.notAllowed.next')} /></div>)}

@@ -9,6 +9,7 @@ import './styles/watch.css';
 import './styles/alarms.css';
 import './styles/calls.css';
 import './styles/confer.css';
+import './styles/messages.css';
 import './styles/replay.css';
 import './styles/admin.css';
 import './styles/talk.css';

@@ -1,13 +1,13 @@
-// Six pages, no router library.
+// Seven pages, no router library.
 import { createStore, useStore } from './state/store';
 
-export interface Route { page: 'watch' | 'alarms' | 'confer' | 'calls' | 'replay' | 'admin' | 'wall'; arg: string; query: string }
+export interface Route { page: 'watch' | 'alarms' | 'confer' | 'messages' | 'calls' | 'replay' | 'admin' | 'wall'; arg: string; query: string }
 
 export function parseRoute(path: string, search = ''): Route {
   const [, page = '', ...rest] = path.split('/');
   const arg = rest.map(decodeURIComponent).join('/');
   switch (page) {
-    case 'alarms': case 'confer': case 'calls': case 'replay': case 'admin': case 'wall': return { page, arg, query: search };
+    case 'alarms': case 'confer': case 'messages': case 'calls': case 'replay': case 'admin': case 'wall': return { page, arg, query: search };
     default: return { page: 'watch', arg, query: search };
   }
 }

@@ -15,6 +15,7 @@ use crate::registry::Registry;
 use crate::reports::Reports;
 use crate::rooms::{Rooms, Seat};
 use crate::snapshot::SnapshotOrder;
+use crate::texts::{TextDone, TextOrder};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -68,7 +69,7 @@ pub trait Credentials: Send + Sync {
 pub struct BridgeContext {
     pub hub: Hub,
     pub registry: Registry,
-    /// Where alarms and positions go.
+    /// Where alarms, positions and texts go.
     pub reports: Reports,
     /// The SIP endpoint shared by all bridges that speak SIP.
     pub sip: sip::Sip,
@@ -156,6 +157,11 @@ pub trait Bridge: Send + Sync + 'static {
     fn ask(&self, object: Object, query: Query) -> BoxFuture<'_, Result<Answer, Fault>> {
         let _ = object;
         Box::pin(async move { Err(not_supported(query.verb())) })
+    }
+    /// Brings a text to somebody in the field. Ends when the far end has taken or refused it, or when it waits for its turn.
+    fn text(&self, order: TextOrder) -> BoxFuture<'_, Result<TextDone, Fault>> {
+        let _ = order;
+        Box::pin(async move { Err(not_supported("text")) })
     }
     /// What the bridge knows of a device beyond its [`crate::Device`], as key and value for its page; empty for unknown ones.
     fn facts(&self, device: &DeviceId) -> Vec<(&'static str, String)> {

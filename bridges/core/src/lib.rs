@@ -18,6 +18,7 @@ mod rooms;
 mod settings;
 mod snapshot;
 mod supervise;
+mod texts;
 mod trunks;
 
 pub use bridge::{AccountKind, BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, Credentials, Secret, TICKET};
@@ -44,4 +45,7 @@ pub use settings::{
 };
 pub use snapshot::{SnapshotFinished, SnapshotOrder};
 pub use supervise::{Backoff, drive_on_demand};
+pub use texts::{
+    MOST_TEXT, TextDone, TextNews, TextOrder, TextProgress, TextRelayed, TextReport, TextState, TextStored, TextThread,
+};
 pub use trunks::{TrunkError, TrunkServer, TrunkState, TrunkStatus};

@@ -1,4 +1,4 @@
-//! The door by which bridges tell the hall of alarms and positions. It never waits and never touches a disk: alarms go into a
+//! The door by which bridges tell the hall of alarms, positions and texts. It never waits and never touches a disk: alarms go into a
 //! bounded queue, positions into a table in which only the newest of each subject is kept until the hall takes it. What cannot
 //! be taken is counted, and the bridge is told so.
 
@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
 
 use crate::device::{ChannelId, DeviceId, Timestamp};
+use crate::texts::TextNews;
 
 /// Alarms that may wait for the hall. Beyond it they are refused and counted.
 const ALARMS: usize = 8_192;
 /// Glimpses that may wait; a lost one is no harm, the next comes soon.
 const GLIMPSES: usize = 1_024;
+/// Texts that may wait for the hall. Beyond it they are refused and counted.
+const TEXTS: usize = 1_024;
 /// Things whose position is followed. Beyond it new ones are refused and counted.
 const SUBJECTS: usize = 200_000;
 
@@ -87,6 +90,9 @@ pub struct ReportCounts {
     /// Positions of subjects beyond the table.
     pub positions_lost: u64,
     pub glimpses_lost: u64,
+    pub texts: u64,
+    /// Texts refused because the queue was full.
+    pub texts_lost: u64,
 }
 
 #[derive(Default)]
@@ -97,6 +103,8 @@ struct Counters {
     replaced: AtomicU64,
     positions_lost: AtomicU64,
     glimpses_lost: AtomicU64,
+    texts: AtomicU64,
+    texts_lost: AtomicU64,
 }
 
 struct Slot {
@@ -114,6 +122,7 @@ struct Positions {
 struct Shared {
     alarms: mpsc::Sender<AlarmReport>,
     glimpses: mpsc::Sender<Glimpse>,
+    texts: mpsc::Sender<TextNews>,
     positions: Mutex<Positions>,
     moved: Notify,
     counters: Counters,
@@ -127,20 +136,23 @@ pub struct Reports(Arc<Shared>);
 pub struct ReportQueues {
     pub alarms: mpsc::Receiver<AlarmReport>,
     pub glimpses: mpsc::Receiver<Glimpse>,
+    pub texts: mpsc::Receiver<TextNews>,
 }
 
 impl Reports {
     pub fn new() -> (Reports, ReportQueues) {
         let (alarms, alarm_queue) = mpsc::channel(ALARMS);
         let (glimpses, glimpse_queue) = mpsc::channel(GLIMPSES);
+        let (texts, text_queue) = mpsc::channel(TEXTS);
         let shared = Shared {
             alarms,
             glimpses,
+            texts,
             positions: Mutex::default(),
             moved: Notify::new(),
             counters: Counters::default(),
         };
-        (Reports(Arc::new(shared)), ReportQueues { alarms: alarm_queue, glimpses: glimpse_queue })
+        (Reports(Arc::new(shared)), ReportQueues { alarms: alarm_queue, glimpses: glimpse_queue, texts: text_queue })
     }
 
     fn positions(&self) -> MutexGuard<'_, Positions> {
@@ -162,6 +174,17 @@ impl Reports {
         let taken = self.0.glimpses.try_send(glimpse).is_ok();
         if !taken {
             self.0.counters.glimpses_lost.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Hands a text, or news of one, over; false when the hall cannot take it now.
+    pub fn text(&self, news: TextNews) -> bool {
+        let counters = &self.0.counters;
+        counters.texts.fetch_add(1, Ordering::Relaxed);
+        let taken = self.0.texts.try_send(news).is_ok();
+        if !taken {
+            counters.texts_lost.fetch_add(1, Ordering::Relaxed);
         }
         taken
     }
@@ -246,6 +269,8 @@ impl Reports {
             positions_replaced: of(&c.replaced),
             positions_lost: of(&c.positions_lost),
             glimpses_lost: of(&c.glimpses_lost),
+            texts: of(&c.texts),
+            texts_lost: of(&c.texts_lost),
         }
     }
 }

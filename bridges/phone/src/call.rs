@@ -26,6 +26,7 @@ use crate::leg::Leg;
 use crate::phone::Shared;
 use crate::pin::{Entered, PinEntry};
 use crate::prompt::{self, Prompt};
+use crate::route::Dialler;
 use crate::session_timer::{Due, MIN_SE, SessionTimer};
 use screen::Screen;
 
@@ -538,6 +539,16 @@ impl Standing {
                 };
                 let Some(refused) = refused else { return };
                 refused
+            }
+            Method::Message => {
+                let Stage::Seated { seat, .. } = &self.stage else {
+                    return self.call.respond(tx, request.respond(403));
+                };
+                let who = match self.caller.id.strip_prefix("phone:") {
+                    Some(user) => Dialler::Account(user.to_owned()),
+                    None => Dialler::Guest,
+                };
+                return crate::texts::in_call(&self.shared, self.call.handle(), tx, request, &who, &seat.number);
             }
             _ => request.respond(405).with("Allow", crate::phone::ALLOW),
         };

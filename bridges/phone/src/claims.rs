@@ -9,13 +9,13 @@ pub(crate) fn is_gb_id(user: &str) -> bool {
     user.len() == 20 && user.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The test for `sip::Service::claim`: REGISTER, OPTIONS and INVITE of all who are no GB/T 28181 devices. Whether the account
+/// The test for `sip::Service::claim`: REGISTER, OPTIONS, INVITE and MESSAGE of all who are no GB/T 28181 devices. Whether the account
 /// and the number exist is asked after the caller proved who he is, so that a scanner learns nothing.
 pub fn claims(_config: &Config) -> impl Fn(&Request, &Flow) -> bool + Send + Sync + 'static {
     |request, _flow| {
         let user = match request.method {
             Method::Register => request.to(),
-            Method::Options | Method::Invite => request.from(),
+            Method::Options | Method::Invite | Method::Message => request.from(),
             _ => return false,
         };
         !user.is_some_and(|a| is_gb_id(a.uri.user()))
@@ -45,7 +45,9 @@ mod tests {
             ("INVITE", "8001", true),
             ("INVITE", "34020000002000000001", false),
             ("OPTIONS", "8001", true),
-            ("MESSAGE", "8001", false),
+            ("MESSAGE", "8001", true),
+            ("MESSAGE", "34020000001320000001", false),
+            ("NOTIFY", "8001", false),
         ] {
             let text = format!(
                 "{method} sip:600@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2;branch=z9hG4bK1\r\nFrom: <sip:{user}@x>;tag=1\r\n\

@@ -111,6 +111,11 @@ pub struct Config {
     pub floor_press: String,
     pub floor_release: String,
     pub floor_emergency: String,
+    /// Whom a phone writes to that writes to the hall (MESSAGE): the user part of the URI, letters or digits. Comes before accounts and
+    /// conferences of that number. Texts of the hall come from it.
+    pub message_number: String,
+    /// Texts a minute of one account; more get 480.
+    pub messages_per_minute: u32,
     /// Both phones hear a tone before an operator comes into their call.
     pub insert_tone: bool,
     /// Ways to other telephone networks.
@@ -158,6 +163,8 @@ impl Default for Config {
             floor_press: "*".to_owned(),
             floor_release: "#".to_owned(),
             floor_emergency: "9".to_owned(),
+            message_number: "hall".to_owned(),
+            messages_per_minute: 60,
             insert_tone: true,
             trunk: Vec::new(),
             route: Vec::new(),
@@ -217,6 +224,13 @@ impl Config {
             "must be up to 8 of 0-9, * and #",
         );
         want(self.pin_tries > 0, "pin_tries", "must be above 0");
+        let user = |c: char| c.is_ascii_alphanumeric() || "-._*#".contains(c);
+        want(
+            (1..=32).contains(&self.message_number.len()) && self.message_number.chars().all(user),
+            "message_number",
+            "must be 1 to 32 letters, digits or -._*#",
+        );
+        want((1..=6_000).contains(&self.messages_per_minute), "messages_per_minute", "must lie between 1 and 6000");
         want(self.max_transcoded <= 10_000, "max_transcoded", "must be at most 10000");
         out.extend(self.fraud.problems());
         out.extend(self.siprec.problems());

@@ -43,10 +43,12 @@ pub enum Reason {
     NotRecorded,
     TranscodeLimit,
     FaxRefused,
+    NoTexts,
+    TextFailed,
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 38] = [
+pub const ALL: [Reason; 40] = [
     Reason::NotRegistered,
     Reason::Busy,
     Reason::NoAnswer,
@@ -85,6 +87,8 @@ pub const ALL: [Reason; 38] = [
     Reason::NotRecorded,
     Reason::TranscodeLimit,
     Reason::FaxRefused,
+    Reason::NoTexts,
+    Reason::TextFailed,
 ];
 
 struct Words {
@@ -121,7 +125,7 @@ impl Reason {
         match self {
             Reason::UnknownNumber => 404,
             Reason::NoCodec | Reason::SrtpNeeded | Reason::MediaKeys => 488,
-            Reason::TranscodeLimit | Reason::FaxRefused => 488,
+            Reason::TranscodeLimit | Reason::FaxRefused | Reason::NoTexts => 488,
             Reason::BadOffer => 400,
             Reason::CallRate => 480,
             Reason::AccountBlocked | Reason::Unauthorized | Reason::WrongPin => 403,
@@ -394,6 +398,24 @@ impl Reason {
                 "The outside recorder does not record a call",
                 "检查录音服务器及到它的网络，核对 phone.siprec",
                 "Check the recorder and the network to it, and phone.siprec",
+            ),
+            Reason::NoTexts => w(
+                "no_texts",
+                Whose::Device,
+                false,
+                "话机不支持短消息",
+                "The phone takes no text messages",
+                "改为呼叫，或在话机上启用 SIP 消息",
+                "Call it instead, or enable SIP messages in the phone",
+            ),
+            Reason::TextFailed => w(
+                "text_failed",
+                Whose::Peer,
+                true,
+                "对方没有接收消息",
+                "The far end did not take the message",
+                "稍后重发；反复失败时查看话机或中继的日志",
+                "Send it again in a moment; if it keeps failing, see the log of the phone or the trunk",
             ),
             Reason::ShuttingDown => w(
                 "shutting_down",

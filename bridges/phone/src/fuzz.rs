@@ -77,3 +77,23 @@ fn caller(request: &Request) {
         }
     }
 }
+
+/// The body of a MESSAGE: its first line is the content type. What is read is text of bounded length without control characters, and
+/// cut into pieces it is still all there.
+pub fn text(data: &[u8]) {
+    let (kind, body) = data.split_at(data.iter().position(|b| *b == b'\n').unwrap_or(data.len()));
+    let mut request = Request::new(Method::Message, Uri::sip("9000", "h", None));
+    request.set_body(&String::from_utf8_lossy(kind), body.to_vec());
+    for reliable in [false, true] {
+        if let Ok(read) = crate::texts::body::read(&request, reliable) {
+            assert!(!read.is_empty() && read.chars().count() <= bridge_core::MOST_TEXT);
+            assert!(!read.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+            let cut = crate::texts::body::pieces(&read, 640);
+            assert!(cut.iter().all(|p| p.len() <= 640));
+            if cut.len() > 1 {
+                let whole: String = cut.iter().filter_map(|p| Some(p.split_once(") ")?.1)).collect();
+                assert_eq!(whole, read);
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! - `accounts`: who is registered where, and the devices in the hall's table.
 //! - `inbound`, `outbound`: how a call comes to stand. `call`: a standing call. `leg`: its RTP and RTCP. `pin`: the keys.
 //! - `route` says where a dialled number goes, `reach` how an INVITE to it is written.
+//! - `texts`: MESSAGE in pager mode, both ways.
 //! - `trunk`: ways to other telephone networks.
 //! - `picture`: the H.264 of a meeting terminal, both ways. `view`: which picture it is sent.
 //! - `tickets`: what ends with the sign-in of a telephone in a browser.
@@ -38,6 +39,7 @@ mod route;
 mod security;
 mod session_timer;
 mod sounds;
+mod texts;
 mod tickets;
 mod trunk;
 mod view;

@@ -12,6 +12,8 @@ pub(crate) struct Metrics {
     /// By outcome: ok, challenged, denied, refused.
     pub registers: IntCounterVec,
     pub wrong_pins: IntCounter,
+    /// Texts by direction (in, out) and outcome (ok, refused, a fault's code).
+    pub texts: IntCounterVec,
     pub packets_in: IntCounter,
     pub packets_out: IntCounter,
     pub lost: IntCounter,
@@ -69,6 +71,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(trunk_rtt.clone()))?;
         Ok(Metrics {
+            texts: vector("skybridge_phone_texts_total", "Texts (MESSAGE), by outcome.", &["direction", "outcome"])?,
             trunk_up: gauges("skybridge_phone_trunk_up", "1 while calls can go out by a trunk.", &["trunk"])?,
             trunk_calls: gauges("skybridge_phone_trunk_calls", "Calls on a trunk now.", &["trunk", "direction"])?,
             trunk_rtt,

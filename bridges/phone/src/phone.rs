@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, CallLog, Command, DeviceId, Fault, Text};
+use bridge_core::{
+    BoxFuture, Bridge, BridgeContext, BridgeHealth, CallLog, CallParty, Command, DeviceId, Fault, Text, TextDone,
+    TextOrder,
+};
 use media_net::Rounds;
 use sip::{Flow, Incoming, Method, Request, Response, TxId};
 use tokio::sync::mpsc;
@@ -15,13 +18,13 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::faults::Reason;
 use crate::metrics::Metrics;
-use crate::route::Dialler;
+use crate::route::{self, Dialler};
 use crate::trunk::{Line, Trunks};
 use crate::watch::{self, Watch};
-use crate::{NAME, inbound, outbound, ping};
+use crate::{NAME, inbound, outbound, ping, texts};
 
 /// The methods that a phone may use with us.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK, REGISTER, MESSAGE";
 /// How long calls may take to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -44,6 +47,7 @@ pub(crate) struct Shared {
     pub rounds: Option<Rounds>,
     pub turning: crate::b2b::Turning,
     pub dtls_phones: crate::security::DtlsPhones,
+    pub texts: crate::texts::Texts,
     tasks: TaskTracker,
     callers: Mutex<HashMap<String, usize>>,
 }
@@ -87,6 +91,17 @@ impl Shared {
 
     fn calls(&self) -> usize {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Counts a text by the answer that its sender got.
+    pub fn counted(&self, code: u16) {
+        self.texted("in", if code == 200 { "ok" } else { "refused" });
+    }
+
+    fn texted(&self, direction: &str, outcome: &str) {
+        if let Some(m) = &self.metrics {
+            m.texts.with_label_values(&[direction, outcome]).inc();
+        }
     }
 
     /// Counts a call that ended or was refused.
@@ -150,6 +165,7 @@ impl Phone {
             .inspect_err(|error| tracing::error!(%error, "no calls between phones: nothing can pass on their sound"))
             .ok();
         let shared = Arc::new(Shared {
+            texts: Default::default(),
             accounts: Accounts::new(&ctx, &config),
             watch: Watch::new(config.fraud.clone()),
             turning: crate::b2b::Turning::new(&config).counted(metrics.as_ref().map(|m| m.transcoded.clone())),
@@ -210,6 +226,11 @@ impl Phone {
 
     fn request(&self, tx: TxId, flow: &Flow, request: &Request) {
         let shared = &self.shared;
+        if request.method == Method::Message {
+            let task = texts::serve(shared.clone(), tx, flow.clone(), request.clone());
+            shared.tasks.spawn(task);
+            return;
+        }
         let response = match request.method {
             Method::Register => {
                 let done = shared.accounts.register(&shared.ctx, request, flow);
@@ -257,7 +278,7 @@ pub(crate) fn capabilities(request: &Request) -> Response {
     request
         .respond(200)
         .with("Allow", ALLOW)
-        .with("Accept", "application/sdp, application/dtmf-relay, application/dtmf")
+        .with("Accept", "application/sdp, application/dtmf-relay, application/dtmf, text/plain")
         .with("Supported", "timer, replaces, 100rel")
 }
 
@@ -288,6 +309,26 @@ impl Bridge for Phone {
                     Err(fault)
                 }
             }
+        })
+    }
+
+    fn text(&self, order: TextOrder) -> BoxFuture<'_, Result<TextDone, Fault>> {
+        Box::pin(async move {
+            let shared = &self.shared;
+            let dialler = Dialler::Conference(order.from.clone());
+            let (outside, number) = match order.to.split_once(':') {
+                Some(("trunk", far)) => (true, far.rsplit('/').next().unwrap_or(far)),
+                _ => (false, order.to.strip_prefix("phone:").unwrap_or(&order.to)),
+            };
+            let to = route::ringable(shared, &dialler, number).map_err(|reason| reason.with(number))?;
+            if outside && to.is_inside() {
+                // Whoever writes from outside says what number he has: it must not become one of ours.
+                return Err(Reason::UnknownNumber.with(number));
+            }
+            let from = CallParty::new(&order.from, &order.name);
+            let done = texts::send(shared, &from, &to, &order.text, 70).await;
+            shared.texted("out", done.as_ref().map_or_else(|f| f.code, |()| "ok"));
+            done.map(|()| TextDone::Delivered)
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, DeviceId, Fault};
+use bridge_core::{BoxFuture, Bridge, BridgeContext, BridgeHealth, Command, DeviceId, Fault, TextDone, TextOrder};
 use sip::{Flow, Incoming, Method, Request, TxId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use crate::config::{Config, Group};
 use crate::faults::Reason;
 use crate::gateway::{Gateway, Taken};
 use crate::metrics::Metrics;
-use crate::{NAME, gateway, inbound, outbound};
+use crate::{NAME, gateway, inbound, outbound, texts};
 
 /// The methods that a gateway may use with us.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, MESSAGE";
@@ -122,7 +122,15 @@ impl Radio {
                     .from()
                     .map(|from| Who { id: from.uri.user().to_owned(), name: from.display.unwrap_or_default() });
                 let body = request.body.get(..request.body.len().min(MOST_BODY)).unwrap_or_default();
-                gateway.tell(shared, None, sender, request.is_type("text/plain"), &String::from_utf8_lossy(body));
+                let (plain, text) = (request.is_type("text/plain"), String::from_utf8_lossy(body).into_owned());
+                let words =
+                    (plain && !gateway.is_place(&text)).then(|| texts::report(&gateway, sender.as_ref(), &text));
+                gateway.tell(shared, None, sender, plain, &text);
+                if let Some((report, answer)) = words.flatten() {
+                    let task = texts::take(shared.clone(), tx, request.clone(), report, answer);
+                    self.tasks.spawn(task);
+                    return;
+                }
                 request.respond(200)
             }
             _ => request.respond(405).with("Allow", ALLOW),
@@ -165,6 +173,10 @@ impl Bridge for Radio {
             self.tasks.spawn(outbound::serve(self.shared.clone(), gateway, group, seat, taken));
             Ok(())
         })
+    }
+
+    fn text(&self, order: TextOrder) -> BoxFuture<'_, Result<TextDone, Fault>> {
+        Box::pin(async move { texts::send(&self.shared, &order).await })
     }
 
     fn facts(&self, device: &DeviceId) -> Vec<(&'static str, String)> {

@@ -21,6 +21,7 @@ pub enum Reason {
     NotInHall,
     RadioNotSupported,
     RadioStopping,
+    RadioTextRefused,
 }
 
 /// The whole list, for the manual and its test.
@@ -41,6 +42,7 @@ pub const ALL: [Reason; 16] = [
     Reason::NotInHall,
     Reason::RadioNotSupported,
     Reason::RadioStopping,
+    Reason::RadioTextRefused,
 ];
 
 struct Words {
@@ -219,6 +221,15 @@ impl Reason {
                 "A radio group cannot do that",
                 "改用其他操作",
                 "Use another order",
+            ),
+            Reason::RadioTextRefused => w(
+                "radio_text_refused",
+                Whose::Peer,
+                true,
+                "对讲网关没有接收短消息",
+                "The radio gateway did not take the message",
+                "检查网关是否支持短消息（MESSAGE）、电台是否开机",
+                "See whether the gateway takes short messages (MESSAGE), and whether the radio is on",
             ),
             Reason::RadioStopping => w(
                 "radio_stopping",

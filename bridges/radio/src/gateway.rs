@@ -180,6 +180,11 @@ impl Gateway {
         }
     }
 
+    /// Whether a text is a place and no words.
+    pub fn is_place(&self, text: &str) -> bool {
+        self.reader.place(text).is_some()
+    }
+
     /// The name of a radio, to show.
     pub fn shown(&self, who: &Who) -> String {
         let known = self.name_of(&who.id);
@@ -211,7 +216,7 @@ impl Gateway {
     }
 }
 
-async fn ask(shared: &Shared, gateway: &Gateway, request: Request) -> Result<Response, SipError> {
+pub(crate) async fn ask(shared: &Shared, gateway: &Gateway, request: Request) -> Result<Response, SipError> {
     let target = gateway.target;
     let answer = async {
         match gateway.credentials() {

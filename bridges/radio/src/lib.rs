@@ -25,6 +25,7 @@ mod outbound;
 mod session;
 mod speech;
 mod text;
+mod texts;
 mod tones;
 
 pub use bridge::Radio;

@@ -2,8 +2,8 @@
 import type {
   Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
-  Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
-  Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Trace, Wall, Whose,
+  Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
+  Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Thread, Trace, Wall, Whose,
 } from './types';
 
 import type { Answers, Lease, Order, Outcome, Query, Target } from './control';
@@ -43,13 +43,14 @@ export function asApiError(e: unknown): ApiError {
 let onUnauthorised: () => void = () => {};
 export function setUnauthorised(f: () => void) { onUnauthorised = f; }
 
-interface Ask { method?: string; json?: unknown; sdp?: string; signal?: AbortSignal; timeoutMs?: number; quiet401?: boolean; keepalive?: boolean }
+interface Ask { method?: string; json?: unknown; sdp?: string; file?: Blob; signal?: AbortSignal; timeoutMs?: number; quiet401?: boolean; keepalive?: boolean }
 
 export async function ask(path: string, a: Ask = {}): Promise<Response> {
   const headers: Record<string, string> = {};
-  let body: string | undefined;
+  let body: string | Blob | undefined;
   if (a.json !== undefined) { headers['Content-Type'] = 'application/json'; body = JSON.stringify(a.json); }
   if (a.sdp !== undefined) { headers['Content-Type'] = 'application/sdp'; headers['Accept'] = 'application/sdp'; body = a.sdp; }
+  if (a.file !== undefined) { headers['Content-Type'] = 'application/octet-stream'; body = a.file; }
   const limit = AbortSignal.timeout(a.timeoutMs ?? 10_000);
   const signal = a.signal ? AbortSignal.any([a.signal, limit]) : limit;
   let r: Response;
@@ -141,6 +142,13 @@ export const api = {
   pictures: (q: { channel?: string; device?: string; session?: string; from?: string; to?: string; offset?: number; limit?: number }) => json<Page<Picture>>(`pictures${query(q)}`),
   deletePicture: (id: string) => none(`pictures/${seg(id)}`, { method: 'DELETE' }),
   pictureUrl: (id: string, how: 'thumb' | 'download' | null = null) => `${BASE}/pictures/${seg(id)}/image.jpg${how ? `?${how}=1` : ''}`,
+
+  threads: () => json<Items<Thread>>('messages/threads'),
+  messages: (q: { thread?: string; before?: string; limit?: number }) => json<Page<Message>>(`messages${query(q)}`),
+  sendMessage: (thread: string, text: string) => json<Message>('messages', { method: 'POST', json: { thread, text } }),
+  sendFile: (thread: string, file: File, text: string) => json<Message>(`messages/files${query({ thread, name: file.name, text })}`, { method: 'POST', file, timeoutMs: 300_000 }),
+  sendStill: (thread: string, stream: string) => json<Message>('messages/stills', { method: 'POST', json: { thread, stream }, timeoutMs: 20_000 }),
+  messageFileUrl: (id: string) => `${BASE}/messages/${seg(id)}/file`,
 
   streams: () => json<Items<Stream>>('streams'),
   stream: (id: string) => json<Stream>(`streams/${seg(id)}`),

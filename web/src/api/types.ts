@@ -167,6 +167,13 @@ export interface Picture {
   id: string; channel: string; device: string; taken_at: string; received_at: string; session: string; source: 'device' | 'stream';
   ordered_by: string; name: string; bytes: number; width: number; height: number;
 }
+/** A text or file of a conference or a far end, with what became of it. */
+export interface Delivery { to: string; name: string; state: 'sent' | 'delivered' | 'failed'; at: string; leaves_at: string | null; fault: Fault | null }
+export interface Message {
+  id: string; at: string; device_at: string | null; thread: string; thread_name: string; sender: string; name: string; link: string; text: string;
+  file: { name: string; type: string; bytes: number } | null; deliveries: Delivery[];
+}
+export interface Thread { thread: string; name: string; count: number; last: Message }
 /** An order for pictures. */
 export interface Snapshot {
   id: string; channel: string; state: 'ordered' | 'done' | 'partial' | 'failed'; source: 'device' | 'stream'; count: number;
@@ -202,6 +209,8 @@ export type ServerEvent =
     | { type: 'talk'; talk: Talk }
     | { type: 'talk_ended'; id: string; talk: Talk }
     | { type: 'talk_levels'; levels: Record<string, [number, number]> }
+    | { type: 'message'; message: Message }
+    | { type: 'message_removed'; id: string; thread: string }
     | { type: 'picture'; picture: Picture }
     | { type: 'picture_removed'; id: string; channel: string }
     | { type: 'snapshot'; snapshot: Snapshot }

@@ -3,6 +3,10 @@ import type { ReactNode } from 'react';
 // 16 px line icons, drawn here so that nothing is fetched.
 const P: Record<string, ReactNode> = {
   camera: <><rect x="1.5" y="4" width="9" height="8" rx="1" /><path d="M10.5 7 14.5 5v6l-4-2" /></>,
+  message: <path d="M1.500 3h13v8.500H7l-3.500 3v-3h-2Z" />,
+  clip: <path d="M13 7.500 7.700 12.800a3 3 0 0 1-4.300-4.300l5.800-5.800a2 2 0 0 1 2.900 2.900L6.500 11.200a1 1 0 0 1-1.400-1.400L10 5" />,
+  send: <path d="M1.500 2.500 14.500 8l-13 5.500 2-5.500ZM3.500 8h6" />,
+  file: <><path d="M3.500 1.500h6l3 3v10h-9Z" /><path d="M9.500 1.500v3h3" /></>,
   photo: <><path d="M1.5 4.5h3L6 2.500h4l1.500 2h3v9h-13Z" /><circle cx="8" cy="8.700" r="2.700" /></>,
   nvr: <><rect x="1.5" y="3" width="13" height="4.2" rx="1" /><rect x="1.5" y="8.8" width="13" height="4.2" rx="1" /><path d="M4 5.1h2M4 10.9h2" /></>,
   platform: <path d="M8 2v4M3 14v-4h10v4M8 6v4M1.5 14h3M6.5 14h3M11.5 14h3M8 10v4" />,

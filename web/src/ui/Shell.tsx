@@ -4,6 +4,7 @@ import { ChangePassword } from '../pages/SignIn';
 import { go, type Route } from '../route';
 import { connection, notices, serverNow, system } from '../state/live';
 import { alarmSums } from '../state/alarms';
+import { unreadThreads } from '../state/messages';
 import { missedCount } from '../state/missed';
 import { PhoneOverlay } from '../phone/PhoneOverlay';
 import { isAdmin, session, signOut } from '../state/session';
@@ -13,7 +14,7 @@ import { Button, Dialog, ProblemLine, useNow } from './basic';
 import { bytes, clock, day, duration, zone } from './format';
 import { Icon } from './Icon';
 
-const PAGES: [Route['page'], Key][] = [['watch', 'nav.watch'], ['alarms', 'nav.alarms'], ['confer', 'nav.confer'], ['calls', 'nav.calls'], ['replay', 'nav.replay'], ['admin', 'nav.admin']];
+const PAGES: [Route['page'], Key][] = [['watch', 'nav.watch'], ['alarms', 'nav.alarms'], ['confer', 'nav.confer'], ['messages', 'nav.messages'], ['calls', 'nav.calls'], ['replay', 'nav.replay'], ['admin', 'nav.admin']];
 
 export function Shell({ page, children }: { page: Route['page']; children: ReactNode }) {
   const { t, lang } = useSpeech();
@@ -25,7 +26,7 @@ export function Shell({ page, children }: { page: Route['page']; children: React
       <header className="top">
         <span className="brand" data-testid="brand" title={site ? `${name} · ${site.version}` : ''}><img src="/icon.svg" alt="" /><span>{name}</span></span>
         <nav aria-label={t('nav')}>
-          {PAGES.filter(([p]) => p !== 'admin' || admin).map(([p, k]) => <a key={p} href={`/${p}`} data-testid={`nav-${p}`} aria-current={p === page ? 'page' : undefined} onClick={(e) => { if (e.ctrlKey || e.metaKey) return; e.preventDefault(); go(`/${p}`); }}>{t(k)}{p === 'alarms' && <Badge />}{p === 'calls' && <MissedBadge />}</a>)}
+          {PAGES.filter(([p]) => p !== 'admin' || admin).map(([p, k]) => <a key={p} href={`/${p}`} data-testid={`nav-${p}`} aria-current={p === page ? 'page' : undefined} onClick={(e) => { if (e.ctrlKey || e.metaKey) return; e.preventDefault(); go(`/${p}`); }}>{t(k)}{p === 'alarms' && <Badge />}{p === 'messages' && <NewsBadge />}{p === 'calls' && <MissedBadge />}</a>)}
         </nav>
         <MineChip />
         <span className="top-gap" />
@@ -47,6 +48,12 @@ function Badge() {
   const { t } = useSpeech();
   const { open, gravest } = useStore(alarmSums);
   return open > 0 ? <span className={`nav-badge num ${gravest > 0 ? 'grave' : ''}`} data-testid="alarm-badge" title={t('alarm.sums', { open, gravest })}>{open > 999 ? '999+' : open}</span> : null;
+}
+
+function NewsBadge() {
+  const { t } = useSpeech();
+  const n = useStore(unreadThreads, (s) => s.size);
+  return n > 0 ? <span className="nav-badge num" data-testid="messages-badge" title={t('msg.badge', { n })}>{n > 99 ? '99+' : n}</span> : null;
 }
 
 function MissedBadge() {

@@ -361,6 +361,13 @@ impl<'a> Standing<'a> {
                 None => return,
             },
             Method::Options => crate::phone::capabilities(&request),
+            Method::Message => match (self.sides.get(side), self.sides.get(1 - side)) {
+                (Some(s), Some(other)) => {
+                    let number = &other.party.number;
+                    return crate::texts::in_call(&self.shared, s.call.handle(), tx, &request, &s.who, number);
+                }
+                _ => request.respond(481),
+            },
             _ => request.respond(405).with("Allow", crate::phone::ALLOW),
         };
         if let Some(s) = self.sides.get(side) {

@@ -18,6 +18,8 @@ pub fn missing() -> bool {
 
 /// In [`Account::extra`]: it registers over TLS.
 pub const TLS: &str = ";transport=tls";
+/// In [`Account::extra`], before a number: whom the command `message` writes to.
+pub const WRITES_TO: &str = ";writes_to=";
 
 pub struct Baresip {
     child: Child,
@@ -49,6 +51,8 @@ impl Baresip {
             _ => (8000, 1),
         };
         write_tone_at(&wav, a.tone, 90, rate, channels);
+        // Its end is the end of `extra`.
+        let (extra, reader) = a.extra.split_once(WRITES_TO).map_or((a.extra, None), |(e, r)| (e, Some(r)));
         let modules = [
             "account.so",
             "menu.so",
@@ -74,16 +78,24 @@ impl Baresip {
             dir.display(),
             a.port + 20,
         );
+        config.push_str(&format!("cons_listen 127.0.0.1:{}\n", a.port + 21));
         // Only where it is used: dtls_srtp makes a key at each start.
         let secure: &[&str] = match a.extra {
             e if e.contains("dtls_srtp") => &["dtls_srtp.so"],
             e if e.contains("mediaenc") => &["srtp.so"],
             _ => &[],
         };
-        for module in
-            modules.iter().chain(secure).filter(|m| PathBuf::from("/usr/lib/baresip/modules").join(m).exists())
+        for module in modules
+            .iter()
+            .chain(secure)
+            .chain(if reader.is_some() { &["contact.so", "cons.so"][..] } else { &[] })
+            .filter(|m| PathBuf::from("/usr/lib/baresip/modules").join(m).exists())
         {
-            let kind = if ["account.so", "menu.so", "ctrl_tcp.so"].contains(module) { "module_app" } else { "module" };
+            let kind = if ["account.so", "menu.so", "ctrl_tcp.so", "contact.so", "cons.so"].contains(module) {
+                "module_app"
+            } else {
+                "module"
+            };
             config.push_str(&format!("{kind} {module}\n"));
         }
         std::fs::write(dir.join("config"), config).unwrap();
@@ -99,10 +111,12 @@ impl Baresip {
             a.user,
             a.password,
             a.codec,
-            a.extra.replace(TLS, "")
+            extra.replace(TLS, "")
         );
         std::fs::write(dir.join("accounts"), account).unwrap();
-        std::fs::write(dir.join("contacts"), "").unwrap();
+        let contact = reader.map(|r| format!("\"{r}\" <sip:{r}@127.0.0.1:{}>\n", a.gateway)).unwrap_or_default();
+        std::fs::write(dir.join("contacts"), &contact).unwrap();
+        std::fs::write(dir.join("current_contact"), &contact).unwrap();
         let log = std::fs::File::create(dir.join("log")).unwrap();
         let child = Command::new("baresip")
             .arg("-f")
@@ -124,6 +138,12 @@ impl Baresip {
         let control =
             control.unwrap_or_else(|| panic!("baresip: {}", std::fs::read_to_string(dir.join("log")).unwrap()));
         control.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        if reader.is_some() {
+            // What it shows to people goes to whoever is connected here.
+            let mut console = TcpStream::connect(("127.0.0.1", a.port + 21)).unwrap();
+            let mut out = std::fs::File::create(dir.join("shown")).unwrap();
+            std::thread::spawn(move || std::io::copy(&mut console, &mut out));
+        }
         Baresip { child, dir, control }
     }
 
@@ -147,6 +167,11 @@ impl Baresip {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// What it showed to people; only of one that [`WRITES_TO`] somebody.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.join("shown")).unwrap_or_default()).into_owned()
     }
 
     /// What it heard (`dec`) or sent (`enc`) so far, the newest recording.

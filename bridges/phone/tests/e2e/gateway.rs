@@ -231,6 +231,8 @@ pub struct Gateway {
     pub store: Arc<Memory>,
     /// What was reported, once.
     pub alarms: Option<mpsc::Receiver<AlarmReport>>,
+    /// Texts of phones, once.
+    pub texts: Option<mpsc::Receiver<TextNews>>,
     pub tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -307,7 +309,7 @@ impl Gateway {
             sip_stop.cancel();
             service.await.unwrap().unwrap();
         })];
-        Gateway { port, ctx, rooms, bridge, store, alarms: Some(queues.alarms), tasks }
+        Gateway { port, ctx, rooms, bridge, store, alarms: Some(queues.alarms), texts: Some(queues.texts), tasks }
     }
 
     pub fn online(&self, user: &str) -> bool {

@@ -25,5 +25,6 @@ mod signal;
 mod signalling;
 mod sipp;
 mod siprec;
+mod texts;
 mod turning;
 mod video;

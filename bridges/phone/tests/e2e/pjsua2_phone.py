@@ -3,7 +3,7 @@
 Arguments: gateway as host:port, own port, user, password, codec it likes best, file to play, file to record. Calls are numbered from 0 in their order.
 
 Orders: dial NUMBER | ring N CODE | answer N | hold N | resume N | keys N KEYS | info N KEYS | xfer N URI | attended N OTHER |
-rtcp N | hangup N | quit. "attended" sends REFER in call N with Replaces of call OTHER.
+rtcp N | hangup N | text NUMBER WORDS | calltext N WORDS | quit. "attended" sends REFER in call N with Replaces of call OTHER.
 """
 
 import os
@@ -15,7 +15,7 @@ import wave
 import pjsua2 as pj
 
 gateway, port, user, password, codec, tone, record = sys.argv[1:8]
-calls = []
+calls, buddies = [], []
 
 
 def tell(*words):
@@ -37,6 +37,12 @@ class Call(pj.Call):
 
     def onCallTransferStatus(self, prm):
         tell("transfer", self.n, prm.statusCode, prm.finalNotify)
+
+    def onInstantMessage(self, prm):
+        tell("text", prm.contentType, prm.msgBody)
+
+    def onInstantMessageStatus(self, prm):
+        tell("texted", prm.code, prm.msgBody)
 
     def onDtmfDigit(self, prm):
         tell("key", self.n, prm.digit, "info" if prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO else "event")
@@ -60,6 +66,12 @@ class Call(pj.Call):
 class Account(pj.Account):
     def onRegState(self, prm):
         tell("registered", prm.code)
+
+    def onInstantMessage(self, prm):
+        tell("text", prm.fromUri, prm.contentType, prm.msgBody)
+
+    def onInstantMessageStatus(self, prm):
+        tell("texted", prm.code, prm.msgBody)
 
     def onIncomingCall(self, prm):
         call = Call(self, prm.callId)
@@ -115,7 +127,20 @@ def order(words):
     if what == "dial":
         Call(account).makeCall(f"sip:{words[1]}@{gateway}", pj.CallOpParam(True))
         return
+    if what == "text":
+        buddy, config, text = pj.Buddy(), pj.BuddyConfig(), pj.SendInstantMessageParam()
+        config.uri = f"sip:{words[1]}@{gateway}"
+        text.content = " ".join(words[2:])
+        buddy.create(account, config)
+        buddy.sendInstantMessage(text)
+        buddies.append(buddy)
+        return
     call, prm = calls[int(words[1])], pj.CallOpParam()
+    if what == "calltext":
+        text = pj.SendInstantMessageParam()
+        text.content = " ".join(words[2:])
+        call.sendInstantMessage(text)
+        return
     if what in ("ring", "answer"):
         prm.statusCode = int(words[2]) if what == "ring" else 200
         call.answer(prm)
@@ -168,5 +193,6 @@ while time.time() < end:
     ep.libHandleEvents(10)
 # Objects of the library end before the library does.
 calls.clear()
+buddies.clear()
 del silence, recorder, player
 ep.libDestroy()

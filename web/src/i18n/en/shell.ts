@@ -6,6 +6,7 @@ export const shell: Record<keyof typeof zh, string> = {
   'nav.confer': 'Confer',
   'nav.replay': 'Replay',
   'nav.admin': 'Admin',
+  'nav.messages': 'Messages',
   'nav.calls': 'Calls',
   'nav.alarms': 'Alarms',
   'close': 'Close',

@@ -2,6 +2,7 @@
 import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
+import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
 import { phone } from './phone';
@@ -9,6 +10,6 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const pages = { shell, watch, confer, replay, calls, phone, alarms, devices, admin };
-export const zh = { ...shell, ...watch, ...confer, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const pages = { shell, watch, confer, messages, replay, calls, phone, alarms, devices, admin };
+export const zh = { ...shell, ...watch, ...confer, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
 export type Key = keyof typeof zh;

@@ -5,6 +5,7 @@ export const shell = {
   'nav.confer': '会商',
   'nav.replay': '回放',
   'nav.admin': '管理',
+  'nav.messages': '消息',
   'nav.calls': '通话',
   'nav.alarms': '报警',
   'close': '关闭',

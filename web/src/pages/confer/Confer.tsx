@@ -5,6 +5,7 @@ import { useSpeech } from '../../i18n';
 import { go } from '../../route';
 import { conferences, connection, jobOf, jobs, put, putConference } from '../../state/live';
 import { mine, setMuted, useSteers } from '../../state/mine';
+import { unreadThreads } from '../../state/messages';
 import { isAdmin, isOperator, session } from '../../state/session';
 import { useStore } from '../../state/store';
 import { act, Button, confirmOrder, Dialog, Empty, Field } from '../../ui/basic';
@@ -14,10 +15,15 @@ import { typing } from '../../wall/keys';
 import { JoinPanel } from './JoinPanel';
 import { MainPicture } from './MainPicture';
 import { AddPanel } from './AddPanel';
+import { MessagePane } from '../messages/MessagePane';
 import { FloorBar } from './FloorBar';
 import { Hands } from './Hands';
 import { Members } from './Members';
 import { PatchBoard } from './PatchBoard';
+
+/** Whether the messages stand beside the conference, as this browser had it last. */
+const PANE = 'skybridge.conferMessages';
+const paneWasOpen = () => { try { return localStorage.getItem(PANE) === 'open'; } catch { return false; } };
 
 export function Confer({ id }: { id: string }) {
   const { t } = useSpeech();
@@ -30,6 +36,8 @@ export function Confer({ id }: { id: string }) {
   const [creating, setCreating] = useState(false);
   const board = id === 'patches';
   const steers = useSteers(c);
+  const [writing, setWriting] = useState(paneWasOpen);
+  const toggle = () => { const next = !writing; try { localStorage.setItem(PANE, next ? 'open' : ''); } catch { /* storage forbidden */ } setWriting(next); };
 
   useEffect(() => {
     const key = (e: KeyboardEvent) => {
@@ -41,7 +49,7 @@ export function Confer({ id }: { id: string }) {
   }, []);
 
   return (
-    <div className={`page confer ${board ? 'confer-board' : ''}`}>
+    <div className={`page confer ${board ? 'confer-board' : c && writing ? 'confer-wide' : ''}`}>
       <aside className="side side-left">
         <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
         {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
@@ -55,15 +63,22 @@ export function Confer({ id }: { id: string }) {
           ))}
         </ul>
       </aside>
-      {board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      {board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} writing={writing} onWriting={toggle} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      {c && writing && !board && (
+        <aside className="confer-msgs" data-testid="conference-messages" aria-label={t('msg.title')}>
+          <div className="side-head"><h2>{t('msg.title')}</h2><Button look="quiet" icon="close" title={t('msg.hide')} aria-label={t('msg.hide')} onClick={toggle} /></div>
+          <MessagePane key={c.id} thread={`conference:${c.id}`} tools={c.picture.live ? <Button look="quiet" icon="photo" testId="message-still" title={t('msg.still')} aria-label={t('msg.still')} onClick={() => void act(api.sendStill(`conference:${c.id}`, c.picture.live!))} /> : undefined} />
+        </aside>
+      )}
       {!board && <aside className="side side-right">{c ? <><JoinPanel c={c} />{steers && <AddPanel c={c} />}</> : null}</aside>}
       {creating && <NewConference onClose={() => setCreating(false)} />}
     </div>
   );
 }
 
-function Room({ c }: { c: Conference }) {
+function Room({ c, writing, onWriting }: { c: Conference; writing: boolean; onWriting: () => void }) {
   const { t } = useSpeech();
+  const news = useStore(unreadThreads, (s) => s.has(`conference:${c.id}`));
   const operator = useStore(session, isOperator);
   const steers = useSteers(c);
   const here = useStore(mine, (m) => (m?.conference === c.id ? m.id : null));
@@ -83,6 +98,7 @@ function Room({ c }: { c: Conference }) {
         <Button icon="lock" testId="conference-lock" pressed={c.locked} disabled={!steers} title={t('conf.lock.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { locked: !c.locked }))) ?? null)}>{t(c.locked ? 'conf.unlock' : 'conf.lock')}</Button>
         <Button icon="radio" testId="conference-half-duplex" pressed={!!c.floor} disabled={!steers} title={t('floor.mode.title')} onClick={async () => putConference((await act(api.patchConference(c.id, { half_duplex: !c.floor }))) ?? null)}>{t('floor.mode')}</Button>
         <Button icon={allMuted ? 'mic' : 'micOff'} testId="conference-mute-all" pressed={allMuted} disabled={!steers} title={t('conf.muteAll.title')} onClick={() => void act(api.muteAll(c.id, !allMuted, here ? [here] : []))}>{t(allMuted ? 'conf.openAll' : 'conf.muteAll')}</Button>
+        <Button icon="message" testId="conference-messages-toggle" pressed={writing} title={t(writing ? 'msg.hide' : 'msg.show')} onClick={onWriting}>{t('msg.title')}{news && <span className="msg-news" aria-label={t('msg.badge', { n: 1 })}>●</span>}</Button>
         {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
       </div>
       {c.floor && <FloorBar c={c} floor={c.floor} canSteer={steers} />}
