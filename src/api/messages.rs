@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::{Operator, Viewer, Who};
 use super::{ApiError, Shared, time};
 use crate::messages::{self, New, Refused};
-use crate::store::{MessageFile, MessageFilter, MessageRow, ThreadRow};
+use crate::store::{MessageFile, MessageFilter, MessageRow, Role, ThreadRow};
 
 #[derive(Serialize, ToSchema)]
 pub struct ThreadList {
@@ -126,6 +126,18 @@ async fn post(
     }
 }
 
+/// Operators write everywhere, others into the conferences that they are in.
+fn may_write(app: &Shared, who: &Who, thread: &str) -> Result<(), ApiError> {
+    let conference = thread.strip_prefix("conference:");
+    if who.identity.role >= Role::Operator
+        || conference.is_some_and(|id| app.conferences.joined_by(id, &who.identity.account))
+    {
+        return Ok(());
+    }
+    who.outcome(app, "send_message", thread, "", "forbidden");
+    Err(ApiError::forbidden())
+}
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
@@ -139,9 +151,10 @@ pub struct NewMessage {
     responses((status = 201, body = MessageRow), (status = 400), (status = 404), (status = 409), (status = 507)))]
 pub async fn send(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Json(body): Json<NewMessage>,
 ) -> Result<(StatusCode, Json<MessageRow>), ApiError> {
+    may_write(&app, &who, &body.thread)?;
     post(&app, &who, body.thread, body.text, None).await
 }
 
@@ -159,11 +172,12 @@ pub struct FileQuery {
     responses((status = 201, body = MessageRow), (status = 400), (status = 404), (status = 413), (status = 415), (status = 503), (status = 507)))]
 pub async fn send_file(
     State(app): State<Shared>,
-    Operator(who): Operator,
+    Viewer(who): Viewer,
     Query(q): Query<FileQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MessageRow>), ApiError> {
+    may_write(&app, &who, &q.thread)?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let file = match app.messages.receive(&q.name, length, body).await {
         Ok(file) => file,

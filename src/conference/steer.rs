@@ -124,11 +124,20 @@ pub struct Moved {
 }
 
 impl Conferences {
+    fn any_of(&self, id: &str, account: &str, wanted: impl Fn(&Member) -> bool) -> bool {
+        let rooms = self.lock();
+        let own = |m: &Member| m.leg.is_some() && m.who.as_deref() == Some(account);
+        rooms.get(id).is_some_and(|room| room.members.values().any(|m| own(m) && wanted(m)))
+    }
+
+    /// Whether the account is in the conference with a browser.
+    pub fn joined_by(&self, id: &str, account: &str) -> bool {
+        self.any_of(id, account, |_| true)
+    }
+
     /// Whether the account is in the conference as its chair.
     pub fn chaired_by(&self, id: &str, account: &str) -> bool {
-        let rooms = self.lock();
-        let chair = |m: &Member| m.role == MemberRole::Chair && m.leg.is_some() && m.who.as_deref() == Some(account);
-        rooms.get(id).is_some_and(|room| room.members.values().any(chair))
+        self.any_of(id, account, |m| m.role == MemberRole::Chair)
     }
 
     fn change_one(

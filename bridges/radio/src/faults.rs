@@ -25,7 +25,7 @@ pub enum Reason {
 }
 
 /// The whole list, for the manual and its test.
-pub const ALL: [Reason; 16] = [
+pub const ALL: [Reason; 17] = [
     Reason::UnknownGroup,
     Reason::GatewayDown,
     Reason::GroupTaken,

@@ -67,7 +67,7 @@ export function Confer({ id }: { id: string }) {
       {c && writing && !board && (
         <aside className="confer-msgs" data-testid="conference-messages" aria-label={t('msg.title')}>
           <div className="side-head"><h2>{t('msg.title')}</h2><Button look="quiet" icon="close" title={t('msg.hide')} aria-label={t('msg.hide')} onClick={toggle} /></div>
-          <MessagePane key={c.id} thread={`conference:${c.id}`} tools={c.picture.live ? <Button look="quiet" icon="photo" testId="message-still" title={t('msg.still')} aria-label={t('msg.still')} onClick={() => void act(api.sendStill(`conference:${c.id}`, c.picture.live!))} /> : undefined} />
+          <MessagePane key={c.id} thread={`conference:${c.id}`} tools={operator && c.picture.live ? <Button look="quiet" icon="photo" testId="message-still" title={t('msg.still')} aria-label={t('msg.still')} onClick={() => void act(api.sendStill(`conference:${c.id}`, c.picture.live!))} /> : undefined} />
         </aside>
       )}
       {!board && <aside className="side side-right">{c ? <><JoinPanel c={c} />{steers && <AddPanel c={c} />}</> : null}</aside>}

@@ -4,6 +4,7 @@ import type { Message } from '../../api/types';
 import { useSpeech } from '../../i18n';
 import { epoch, onEvent, serverNow } from '../../state/live';
 import { lookAtThread, threadSeen } from '../../state/messages';
+import { mine } from '../../state/mine';
 import { isOperator, session } from '../../state/session';
 import { useStore } from '../../state/store';
 import { act, Button, Empty, ErrorLine, problem } from '../../ui/basic';
@@ -46,7 +47,9 @@ function useThread(thread: string) {
 /** A thread: what was written, and where to write. */
 export function MessagePane({ thread, tools }: { thread: string; tools?: ReactNode }) {
   const { t } = useSpeech();
-  const operator = useStore(session, isOperator);
+  // A viewer writes into the conference that he is in.
+  const member = useStore(mine, (m) => !!m?.id && thread === `conference:${m.conference}`);
+  const writes = useStore(session, isOperator) || member;
   const { items, more, loading, error, older } = useThread(thread);
   const box = useRef<HTMLOListElement>(null);
   const bottom = useRef(true);
@@ -66,14 +69,14 @@ export function MessagePane({ thread, tools }: { thread: string; tools?: ReactNo
   return (
     <div className="msg-pane" data-testid="message-pane" data-thread={thread}>
       {error && items.length === 0 ? <div className="msg-empty pad"><ErrorLine error={error} /></div>
-        : items.length === 0 && !loading ? <div className="msg-empty"><Empty title={t('msg.none')} next={t(operator && !readonly ? 'msg.none.next' : 'msg.none.viewer')} /></div>
+        : items.length === 0 && !loading ? <div className="msg-empty"><Empty title={t('msg.none')} next={t(writes && !readonly ? 'msg.none.next' : 'msg.none.viewer')} /></div>
           : (
             <ol className="msg-list" ref={box} data-testid="message-list" tabIndex={0} aria-label={t('msg.title')} onScroll={(e) => { const b = e.currentTarget; bottom.current = b.scrollHeight - b.scrollTop - b.clientHeight < 40; }}>
               {more && <li className="msg-older"><Button look="quiet" icon="up" onClick={older}>{t('msg.older')}</Button></li>}
               {items.map((m, i) => <Item key={m.id} m={m} newDay={i === 0 || day(items[i - 1]!.at) !== day(m.at)} onSized={() => { const b = box.current; if (b && bottom.current) b.scrollTop = b.scrollHeight; }} />)}
             </ol>
           )}
-      {readonly ? <p className="hint pad">{t('msg.readonly')}</p> : operator ? <Composer key={thread} thread={thread} tools={tools} /> : <p className="hint pad">{t('msg.viewer')}</p>}
+      {readonly ? <p className="hint pad">{t('msg.readonly')}</p> : writes ? <Composer key={thread} thread={thread} tools={tools} /> : <p className="hint pad">{t('msg.viewer')}</p>}
     </div>
   );
 }
