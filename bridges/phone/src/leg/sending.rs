@@ -51,7 +51,12 @@ impl Leg {
             Codec::Amr | Codec::AmrWb => true,
             // Annex B is agreed unless it is refused (RFC 4856 2.1.9).
             Codec::G729 => !media.fmtp.as_deref().is_some_and(|f| f.replace(' ', "").contains("annexb=no")),
-            _ => media.comfort_noise.is_some(),
+            // A browser names comfort noise in each offer: it is sent its sound all the while, as its statistics are how one sees
+            // that a call stands. Opus has no description of pauses.
+            Codec::G711A | Codec::G711U | Codec::G722 => {
+                media.comfort_noise.is_some() && self.channel.destination().is_none()
+            }
+            _ => false,
         }
     }
 
