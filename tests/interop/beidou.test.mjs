@@ -77,6 +77,8 @@ test('texts, positions and alarms of two generations of terminals', { timeout: 1
   const place = (channel) => api.get(`/channels/${id(channel)}/track`).then((x) => x.last);
   const there = await until('the position is on the track', () => place('satphone:bd1/4238473'), 10);
   assert.ok(Math.abs(there.latitude - 31.23456) < 1e-5 && Math.abs(there.longitude - 121.4789) < 1e-5, JSON.stringify(there));
+  const own = await until('the terminal\'s own position', () => place('satphone:bd1/0'), 10);
+  assert.ok(Math.abs(own.latitude - 31.205667) < 1e-5 && Math.abs(own.longitude - 121.481833) < 1e-5, JSON.stringify(own));
   tcp.message('4238473', 'A,,SOS', '2');
   const alarm = await until('the alarm is listed', async () => (await api.get('/alarms')).items.find((a) => a.kind === 'satphone.alarm'));
   assert.deepEqual([alarm.severity, alarm.description, alarm.name], [1, 'SOS', 'Team 3']);

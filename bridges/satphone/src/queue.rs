@@ -81,7 +81,7 @@ impl Queue {
             return None;
         }
         let item = self.waiting.pop_front()?;
-        let Some(piece) = item.pieces.front().cloned() else { return None };
+        let piece = item.pieces.front().cloned()?;
         let user = item.user.clone();
         self.next_at = now + self.period;
         self.under_way = Some((item, now + self.patience));

@@ -22,6 +22,8 @@ use crate::sentence::{Lines, Sentence, write};
 
 /// Orders that may wait for the task.
 const ORDERS: usize = 64;
+/// The channel that stands for the terminal itself. Not the device as a whole: its place is nobody else's.
+const OWN: &str = "0";
 /// Facts that are kept of one terminal, and users that are shown as its channels.
 const MOST_FACTS: usize = 16;
 const MOST_USERS: usize = 2_000;
@@ -94,9 +96,9 @@ impl Terminal {
 
     fn device(&self) -> Device {
         let state = self.state();
-        let channel = |(user, name): (&String, &String)| Channel {
+        let channel = |(user, name): (&str, &str)| Channel {
             id: ChannelId::new(&self.id, user),
-            name: if name.is_empty() { user.clone() } else { name.clone() },
+            name: if name.is_empty() { user.to_owned() } else { name.to_owned() },
             kind: ChannelKind::Audio,
             online: state.up,
             ptz: false,
@@ -117,7 +119,10 @@ impl Terminal {
             address: format!("{}{}", self.config.address, self.config.device),
             last_seen_at: state.up.then(Timestamp::now),
             offline_reason: (!state.up).then(|| Text::new("北斗终端未连接", "the BeiDou terminal is not connected")),
-            channels: state.users.iter().map(channel).collect(),
+            channels: std::iter::once((OWN, self.config.title()))
+                .chain(state.users.iter().map(|(user, name)| (user.as_str(), name.as_str())))
+                .map(channel)
+                .collect(),
             ..Device::new(self.id.clone(), DeviceKind::Radio)
         }
     }
@@ -268,8 +273,7 @@ fn on_line(shared: &Arc<Shared>, terminal: &Arc<Terminal>, queue: &mut Queue, li
         _ => {}
     }
     if let Some((place, altitude)) = content::own_place(&sentence) {
-        // The terminal itself is a channel of the device as a whole.
-        return position(shared, terminal, "0", place, altitude);
+        return position(shared, terminal, OWN, place, altitude);
     }
     if let Some(got) = content::received(terminal.config.generation, &sentence) {
         on_message(shared, terminal, &got.from, &got.text);
