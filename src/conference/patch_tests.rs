@@ -10,7 +10,7 @@ use crate::store::Store;
 
 async fn hall(dir: &std::path::Path) -> (Conferences, Store) {
     let store = Store::open(&dir.join("t.db")).await.unwrap();
-    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false };
+    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
     (Conferences::new(Hub::new(HubLimits::default()), Events::default(), store.clone(), limits), store)
 }
 
@@ -43,7 +43,7 @@ async fn rings_are_refused_and_patches_come_back_after_a_restart() {
         Err(ConferenceError::Invalid(_))
     ));
 
-    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false };
+    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
     let again = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
     again.open_stored().await.unwrap();
     assert_eq!(again.all_patches(), all.all_patches());
