@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
 use crate::security::{KeyError, Security};
-use crate::sounds::{KeyEar, Rate, codecs, offered};
+use crate::sounds::{KeyEar, Rate, codecs, offered, offered_sound};
 
 /// The clock before a codec is agreed.
 const CLOCK: u32 = 8000;
@@ -293,7 +293,7 @@ impl Leg {
     /// Our offer for one who refused it with a picture: sound alone. None: there was no picture in it.
     pub fn offer_sound(&mut self) -> Option<(Sdp, String)> {
         self.local.video_port.take()?;
-        let sdp = phone_offer(&self.local, &codecs(self.codec()));
+        let sdp = phone_offer(&self.local, &offered_sound(self.codec()));
         let text = self.stamped(sdp.clone());
         Some((sdp, text))
     }

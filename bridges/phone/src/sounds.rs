@@ -21,9 +21,20 @@ pub(crate) fn codecs(first: Codec) -> Vec<PhoneCodec> {
     all
 }
 
-/// Those of our offers: the forms of H.264 as well.
+/// The codecs of our offers. Of AMR, where it is not in use, the framing that RFC 4867 takes for granted, without parameters: an
+/// INVITE that asks for sound alone has to fit into a datagram of 1,300 bytes (RFC 3261 18.1.1).
+pub(crate) fn offered_sound(first: Codec) -> Vec<PhoneCodec> {
+    let amr = |c: &PhoneCodec| c.codec != first && matches!(c.codec, Codec::Amr | Codec::AmrWb);
+    let aligned = |c: &PhoneCodec| c.fmtp.as_ref().is_some_and(|f| f.contains("octet-align"));
+    let mut all = codecs(first);
+    all.retain(|c| !(amr(c) && aligned(c)));
+    all.iter_mut().filter(|c| amr(c)).for_each(|c| c.fmtp = None);
+    all
+}
+
+/// Those of our offers with a picture: the forms of H.264 as well.
 pub(crate) fn offered(first: Codec) -> Vec<PhoneCodec> {
-    codecs(first).into_iter().chain(PhoneCodec::pictures()).collect()
+    offered_sound(first).into_iter().chain(PhoneCodec::pictures()).collect()
 }
 
 /// The modes of AMR in one call: what may be sent, what the phone asks for, what was told to the mixer (RFC 4867 8.1, 3.3).
@@ -190,6 +201,9 @@ mod tests {
         assert_eq!(answer("m=audio 4000 RTP/AVP 8\n").0.comfort_noise, None);
         let (_, text) = answer("m=audio 4000 RTP/AVP 18\na=fmtp:18 annexb=no\n");
         assert!(text.contains("a=fmtp:18 annexb=no"), "{text}");
+        let sound =
+            phone_offer(&LocalMedia::audio("192.168.100.200".parse().unwrap(), 30_000), &offered_sound(Codec::G711A));
+        assert!(sound.to_string().len() < 640, "with the heads of an INVITE it fits into a datagram: {sound}");
         let all = offered(Codec::G711A);
         let ours = phone_offer(&LocalMedia::audio("10.0.0.5".parse().unwrap(), 30_000), &all);
         assert_eq!(ours.media[0].formats[0], "8", "what is in use stays first");
