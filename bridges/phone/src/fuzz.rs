@@ -97,3 +97,38 @@ pub fn text(data: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Not a fuzzer: some thousands of broken bodies on every run of the tests.
+    #[test]
+    fn broken_texts_do_no_harm() {
+        let long = format!("text/plain\n{}", "水位 3 米。".repeat(120));
+        let seeds: [&[u8]; 3] = [
+            "text/plain;charset=UTF-8\n道路中断，请绕行。".as_bytes(),
+            b"text/plain;charset=GB2312\n\xC4\xE3\xBA\xC3",
+            long.as_bytes(),
+        ];
+        let mut state = 0x9E37_79B9_7F4A_7C15u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        for round in 0..6_000 {
+            let mut data = seeds[round % seeds.len()].to_vec();
+            for _ in 0..next() % 6 {
+                let at = next() % data.len();
+                match next() % 3 {
+                    0 => data[at] = next() as u8,
+                    1 => data.insert(at, next() as u8),
+                    _ => {
+                        data.remove(at);
+                    }
+                }
+            }
+            super::text(&data);
+        }
+    }
+}

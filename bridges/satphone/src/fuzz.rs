@@ -32,3 +32,37 @@ fn look(line: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Not a fuzzer: some thousands of broken sentences on every run of the tests.
+    #[test]
+    fn broken_sentences_do_no_harm() {
+        let seeds: [&[u8]; 3] = [
+            b"$BDTCI,4238473,4238474,2,083010,3,0,C4E3BAC341*00\r\n$BDFKI,083010,TCQ,Y,0,60*00\r\n",
+            b"BDTXR,1,0247718,2,0830,A4C4E3BAC3\nBDTCI,7,8,2,083010,1,0,\xC4\xE3\xBA\xC3,A\n",
+            b"GNGGA,083010.00,3112.3400,N,12128.9100,E,1,12,0.8,14.2,M,0,M,,\nBDTCI,7,8,2,083010,2,0,502C2C312C32\n",
+        ];
+        let mut state = 0x9E37_79B9_7F4A_7C15u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        for round in 0..20_000 {
+            let mut data = seeds[round % seeds.len()].to_vec();
+            for _ in 0..next() % 6 {
+                let at = next() % data.len();
+                match next() % 3 {
+                    0 => data[at] = next() as u8,
+                    1 => data.insert(at, next() as u8),
+                    _ => {
+                        data.remove(at);
+                    }
+                }
+            }
+            super::satphone(&data);
+        }
+    }
+}
