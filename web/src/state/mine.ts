@@ -3,6 +3,7 @@ import { api } from '../api/client';
 import { WhipMember, type WhipState } from '../media/whip';
 import { testHandle } from '../testHandle';
 import { connection, onEvent } from './live';
+import { go, route } from '../route';
 import { isOperator, session } from './session';
 import { createStore, useStore } from './store';
 import type { Conference, Text } from '../api/types';
@@ -75,7 +76,11 @@ onEvent((e) => {
   const m = mine.get();
   if (!m) return;
   // An operator took this console into another conference: the sound is there already.
-  if (e.type === 'member_moved' && e.member === m.member.id) { m.member.conference = e.to; mine.set({ ...m, conference: e.to }); }
+  if (e.type === 'member_moved' && e.member === m.member.id) {
+    m.member.conference = e.to;
+    mine.set({ ...m, conference: e.to });
+    if (route.get().page === 'confer' && [e.from, ''].includes(route.get().arg)) go(`/confer/${encodeURIComponent(e.to)}`, true);
+  }
   else if (e.type === 'member_left' && e.conference === m.conference && e.member === m.member.id && m.member.connected) { goodbye.set(e.reason); m.member.leave(); }
   else if (e.type === 'conference_ended' && e.id === m.conference) { goodbye.set({ zh: '会议已结束。', en: 'The conference has ended.' }); m.member.leave(); }
   else if (e.type === 'member' && e.conference === m.conference && e.member.id === m.member.id) {
