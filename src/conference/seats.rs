@@ -213,16 +213,14 @@ impl Conferences {
     }
 
     pub(super) fn forget(&self, id: &str, member: &MemberId, reason: &Text) {
-        let gone = self.with(id, |room, hub| {
+        let gone = self.with(id, |room, _| {
             room.mixer.remove(&member.0);
             room.levels.remove(&member.0);
-            let Some(entry) = room.members.remove(member) else { return Ok(None) };
+            let Some(entry) = room.members.remove(member) else { return Ok(false) };
             room.keep_place(&entry);
-            let alone = room.end_whispers(member);
-            Ok(Some(alone.iter().map(|m| room.member_view(hub, &room.members[m])).collect::<Vec<MemberView>>()))
+            Ok(true)
         });
-        if let Ok(Some(changed)) = gone {
-            changed.iter().for_each(|view| self.show_member(id, view));
+        if gone.unwrap_or(false) {
             let fields = serde_json::json!({ "conference": id, "member": member.0, "reason": reason });
             self.0.events.tell("member_left", fields);
             self.members_changed(id);

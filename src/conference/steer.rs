@@ -36,7 +36,8 @@ pub enum MemberRole {
 pub struct Side {
     /// A side room: its name.
     pub room: Option<String>,
-    /// The member who alone hears it.
+    /// The member who alone hears it. When he leaves nobody does, until it is ended by hand: a word in private never gets public
+    /// by itself.
     pub whisper: Option<MemberId>,
 }
 
@@ -93,25 +94,6 @@ impl Room {
             (entry.role, entry.volume_db) = (kept.role, kept.volume_db);
             entry.muted = kept.muted.then_some(MutedBy::Operator);
         }
-    }
-
-    /// Nobody whispers to one who is not there. Gives those who stopped.
-    pub(super) fn end_whispers(&mut self, to: &MemberId) -> Vec<MemberId> {
-        let whispering = |m: &&mut Member| m.side.whisper.as_ref() == Some(to);
-        let stopped: Vec<MemberId> = self
-            .members
-            .values_mut()
-            .filter(whispering)
-            .map(|m| {
-                m.side.whisper = None;
-                m.id.clone()
-            })
-            .collect();
-        for member in &stopped {
-            self.apply_side(member);
-            self.apply_gain(member);
-        }
-        stopped
     }
 }
 
@@ -280,7 +262,6 @@ impl Conferences {
         };
         home.mixer.remove(&member.0);
         home.levels.remove(&member.0);
-        home.end_whispers(member);
         let from_name = home.row.name.clone();
         let room = rooms.get_mut(to).ok_or_else(|| missing(to))?;
         (entry.role, entry.hand_at, entry.side) = (MemberRole::Speaker, None, Side::default());

@@ -115,6 +115,17 @@ test('mute for all, hands, whispers, side rooms, moves, a place that is kept', {
   assert.match(await browser.at('mine').innerText(), /Second team/);
   assert.equal((await view(other.id, member.leader)).state, 'connected');
   await browser.shot('moved');
+  // Who whispers to one who leaves does not talk to all of a sudden.
+  const there = `/conferences/${id(other.id)}/members`;
+  await gateway.api.put(`${there}/${id(member.leader)}/side`, { whisper: member[8002] });
+  await gateway.api.post(`/conferences/${id(main.id)}/members/${id(member[8001])}/move`, { to: other.id });
+  await gateway.api.delete(`${there}/${id(member[8002])}`);
+  await settled();
+  assert.equal((await view(other.id, member.leader)).whispers_to, member[8002]);
+  assert.ok(!lately('8001', BROWSER_TONE), 'nobody hears what was said in private');
+  await browser.at('whisper-end').click();
+  await settled();
+  assert.ok(lately('8001', BROWSER_TONE), 'back to all by hand');
   say('muted, let speak, whispered, went aside, moved: each heard as ordered');
   assert.deepEqual(browser.troubles.filter((x) => !/403/.test(x)), [], 'no errors on the console');
 });

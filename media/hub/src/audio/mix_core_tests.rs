@@ -217,6 +217,10 @@ fn what_is_said_aside_is_heard_aside() {
     assert_eq!(heard(&all), [false, true, true]);
     assert_eq!([heard(&each[0]), heard(&each[1])], [[false, true, true], [false, false, true]]);
     assert_eq!(heard(&each[2]), [true, true, false], "with the whisper");
+    // Who whispers to one who has gone is heard by nobody.
+    core.set_side("a", 0, Some("gone"));
+    let (all, each) = run(&mut core, 60, 50, 0.2);
+    assert_eq!([heard(&all), heard(&each[1]), heard(&each[2])].map(|h| h[0]), [false; 3]);
     core.set_side("a", 3, None);
     core.set_side("b", 3, None);
     let (all, each) = run(&mut core, 60, 50, 0.2);

@@ -66,6 +66,7 @@ export const confer: Record<keyof typeof zh, string> = {
   'member.side.back': 'Back to the conference',
   'member.whisper': 'Talk privately',
   'member.whisper.on': 'Only to {name}',
+  'member.whisper.gone': 'The other one has left: heard by nobody',
   'member.whisper.to': 'Talk to {name} alone',
   'member.whisper.end': 'Back to all',
   'member.move': 'Move to another conference',

@@ -64,6 +64,7 @@ export const confer = {
   'member.side.back': '回到会商',
   'member.whisper': '私下说话',
   'member.whisper.on': '只对 {name} 说',
+  'member.whisper.gone': '对方已离开，没有人听到',
   'member.whisper.to': '只对 {name} 说话',
   'member.whisper.end': '回到大家',
   'member.move': '转到另一会商',

@@ -71,7 +71,7 @@ const Card = memo(function Card({ conference, m, canSteer, shown }: { conference
           {m.role !== 'speaker' && <span className="tag" data-testid={`member-${m.id}-role`}>{m.role === 'chair' && <Icon name="star" />}{t(`role.${m.role}`)}</span>}
           {m.hand_at && <span className="tag hand-tag"><Icon name="hand" />{t('hand.is')}</span>}
           {m.side_room && <span className="tag" data-testid={`member-${m.id}-side`}><Icon name="patch" />{m.side_room}</span>}
-          {m.whispers_to && <span className="tag"><Icon name="whisper" />{t('member.whisper.on', { name: hears })}</span>}
+          {m.whispers_to && <span className="tag"><Icon name="whisper" />{hears ? t('member.whisper.on', { name: hears }) : t('member.whisper.gone')}</span>}
         </p>
       )}
       <Meter conference={conference} member={m.id} muted={m.muted} />
