@@ -1,5 +1,6 @@
 // The microphone of a talk (WHIP), sound only. One try: who talks holds a button and would rather press again than wait.
 import { api } from '../api/client';
+import { endLeg, legBegan } from './legs';
 import { gathered } from './whep';
 
 export class TalkLeg {
@@ -20,7 +21,7 @@ export class TalkLeg {
 
   async answer(talk: string, sdp: string): Promise<void> {
     const a = await api.talkWhip(talk, sdp);
-    this.leg = a.leg;
+    this.leg = a.leg; legBegan(a.leg, () => this.close());
     if (!this.pc) { this.close(); return; }
     await this.pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
   }
@@ -29,6 +30,6 @@ export class TalkLeg {
     const { pc, leg } = this;
     this.pc = null; this.leg = '';
     if (pc) { pc.onconnectionstatechange = null; pc.close(); }
-    if (leg) api.endLeg(leg, true).catch(() => {});
+    endLeg(leg);
   }
 }

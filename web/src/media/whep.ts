@@ -1,6 +1,7 @@
 // One WHEP viewer: posts an offer, keeps the leg, comes back by itself. No React, no DOM beyond RTCPeerConnection.
 import { api, asApiError, type ApiError } from '../api/client';
 import { Backoff } from './backoff';
+import { endLeg, legBegan } from './legs';
 import { readStats, type ViewStats } from './stats';
 
 export type WhepPhase = 'off' | 'connecting' | 'connected' | 'waiting';
@@ -88,7 +89,7 @@ export class WhepViewer {
     if (pc) this.hooks.ending?.();
     this.pc = null; this.leg = ''; this.lastFrameAt = 0; this.firstFrameMs = null; this.stats = null;
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
-    if (leg) api.endLeg(leg, true).catch(() => {});
+    endLeg(leg);
   }
 
   private retry(error: ApiError | null) {
@@ -126,8 +127,8 @@ export class WhepViewer {
       await gathered(pc);
       if (run !== this.run) return;
       const a = await api.whep(this.stream, pc.localDescription!.sdp, this.want.audio, this.abort.signal);
-      if (run !== this.run) { if (a.leg) api.endLeg(a.leg).catch(() => {}); return; }
-      this.leg = a.leg;
+      if (run !== this.run) { endLeg(a.leg); return; }
+      this.leg = a.leg; legBegan(a.leg, () => this.stop());
       await pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
       if (run !== this.run) return;
       this.ticker = setInterval(() => void this.tick(run), 1_000);

@@ -1,6 +1,7 @@
 // Own camera and microphone into a conference (WHIP), and the mix back. Rejoins by itself until it is left or sent away.
 import { api, asApiError, type ApiError } from '../api/client';
 import { Backoff } from './backoff';
+import { endLeg, legBegan } from './legs';
 import { gathered } from './whep';
 
 export type WhipPhase = 'off' | 'joining' | 'connected' | 'waiting';
@@ -55,7 +56,7 @@ export class WhipMember {
     const { pc, leg } = this;
     this.pc = null; this.leg = ''; this.id = '';
     if (pc) { pc.onconnectionstatechange = null; pc.close(); }
-    if (leg) api.endLeg(leg, true).catch(() => {});
+    endLeg(leg);
   }
   private retry(error: ApiError | null) {
     this.hangUp();
@@ -86,8 +87,8 @@ export class WhipMember {
       await gathered(pc);
       if (run !== this.run) return;
       const a = await api.whip(this.conference, this.name, pc.localDescription!.sdp);
-      if (run !== this.run) { if (a.leg) api.endLeg(a.leg).catch(() => {}); return; }
-      this.leg = a.leg; this.id = a.member ?? '';
+      if (run !== this.run) { endLeg(a.leg); return; }
+      this.leg = a.leg; legBegan(a.leg, () => this.leave()); this.id = a.member ?? '';
       await pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
       this.setState(pc.connectionState === 'connected' ? 'connected' : 'joining', null);
       setTimeout(() => { if (run === this.run && pc.connectionState !== 'connected') this.retry(null); }, 8_000);
