@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
 use crate::security::{KeyError, Security};
-use crate::sounds::{KeyEar, Rate, codecs, offered, offered_sound};
+use crate::sounds::{KeyEar, Rate, codecs, offerable, offered, offered_sound};
 
 /// The clock before a codec is agreed.
 const CLOCK: u32 = 8000;
@@ -74,6 +74,8 @@ struct Out {
 pub(crate) struct Leg {
     pair: RtpPair,
     local: LocalMedia,
+    /// Each framing of AMR was offered.
+    all_framings: bool,
     origin: OriginVersion,
     /// What was agreed; none before the answer to our offer.
     media: Option<NegotiatedMedia>,
@@ -186,6 +188,7 @@ impl Leg {
         let session: u32 = rand::random::<u32>() >> 1;
         Leg {
             local: LocalMedia::audio(address, pair.lease.port()),
+            all_framings: false,
             pair,
             origin: OriginVersion::new(u64::from(session)),
             media: None,
@@ -290,10 +293,17 @@ impl Leg {
         (sdp, text)
     }
 
-    /// Our offer for one who refused it with a picture: sound alone. None: there was no picture in it.
-    pub fn offer_sound(&mut self) -> Option<(Sdp, String)> {
-        self.local.video_port.take()?;
-        let sdp = phone_offer(&self.local, &offered_sound(self.codec()));
+    /// Our next offer for one who found no format in the last one: sound without a picture, then with each framing of AMR, which no
+    /// longer fits into a datagram. None: there is nothing more to offer.
+    pub fn offer_next(&mut self) -> Option<(Sdp, String)> {
+        let sounds = if self.local.video_port.take().is_some() {
+            offered_sound(self.codec())
+        } else if !std::mem::replace(&mut self.all_framings, true) {
+            codecs(self.codec())
+        } else {
+            return None;
+        };
+        let sdp = phone_offer(&self.local, &sounds);
         let text = self.stamped(sdp.clone());
         Some((sdp, text))
     }
@@ -332,7 +342,7 @@ impl Leg {
         let peer: Peer = undress(&mut answer, true);
         let mut security = self.security.clone();
         let keys = security.answered(&peer).map_err(Refused::Keys)?;
-        let (audio, video) = phone_read_answer(offer, &answer, &offered(self.codec()))?;
+        let (audio, video) = phone_read_answer(offer, &answer, &offerable(self.codec()))?;
         self.security = security;
         let agreed = self.agree(audio, &keys);
         self.picture.agree(video, None, Instant::now());

@@ -168,11 +168,11 @@ async fn ring(
                 }
             }
             Ringing::Failed(refused) => {
-                // Some phones refuse a call with a picture in it altogether, instead of the picture alone.
+                // Some phones refuse a call with a picture in it altogether, instead of the picture alone; some know AMR in one framing.
                 if refused.fault.code == Reason::NoCodec.code()
-                    && let Some(sound) = leg.offer_sound()
+                    && let Some(next) = leg.offer_next()
                 {
-                    (offer, text) = sound;
+                    (offer, text) = next;
                     fork = Fork::start(shared, &ring, &text);
                     continue;
                 }

@@ -37,6 +37,11 @@ pub(crate) fn offered(first: Codec) -> Vec<PhoneCodec> {
     offered_sound(first).into_iter().chain(PhoneCodec::pictures()).collect()
 }
 
+/// All that an offer of ours may have held.
+pub(crate) fn offerable(first: Codec) -> Vec<PhoneCodec> {
+    codecs(first).into_iter().chain(PhoneCodec::pictures()).collect()
+}
+
 /// The modes of AMR in one call: what may be sent, what the phone asks for, what was told to the mixer (RFC 4867 8.1, 3.3).
 #[derive(Debug, Default)]
 pub(crate) struct Rate {

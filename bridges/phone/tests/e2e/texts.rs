@@ -94,9 +94,9 @@ async fn phones_and_the_hall_write_to_each_other() {
     if crate::baresip::missing() {
         return;
     }
-    let mut gw = Gateway::start(36_100, Config::default()).await;
+    let mut gw = Gateway::start(25_100, Config::default()).await;
     let books = Books::open(&mut gw);
-    let mut hall = baresip(&gw, 36_110, "hall");
+    let mut hall = baresip(&gw, 25_110, "hall");
     gw.wait_online("8001", true).await;
     hall.command("message", "道路中断 road closed");
     books.wait(with("phone:8001"), "phone:8001", "道路中断 road closed").await;
@@ -104,7 +104,7 @@ async fn phones_and_the_hall_write_to_each_other() {
     assert_eq!(done, Ok(TextDone::Delivered));
     logged(&hall, "sip:hall@127.0.0.1: \"收到 \"copied\"\"").await;
 
-    let mut other = Pjsip::start("8003", &gw, 36_150, "PCMA/8000", 700.0).await;
+    let mut other = Pjsip::start("8003", &gw, 25_150, "PCMA/8000", 700.0).await;
     other.order("text 700 水位上涨 30 厘米");
     other.said("texted 200").await;
     books.wait(TextThread::Conference("700".into()), "phone:8003", "水位上涨 30 厘米").await;
@@ -156,10 +156,10 @@ async fn phones_and_the_hall_write_to_each_other() {
 /// Inside a call between two phones a text is carried to the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_inside_a_call_goes_to_the_other_phone() {
-    let mut gw = Gateway::start(36_300, Config::default()).await;
+    let mut gw = Gateway::start(25_300, Config::default()).await;
     let books = Books::open(&mut gw);
-    let mut a = Pjsip::start("8001", &gw, 36_310, "PCMA/8000", 440.0).await;
-    let mut b = Pjsip::start("8003", &gw, 36_330, "PCMA/8000", 700.0).await;
+    let mut a = Pjsip::start("8001", &gw, 25_310, "PCMA/8000", 440.0).await;
+    let mut b = Pjsip::start("8003", &gw, 25_330, "PCMA/8000", 700.0).await;
     connect(&mut a, "8003", &mut b).await;
     a.order("calltext 0 坐标发给你");
     a.said("texted 200").await;
@@ -185,9 +185,9 @@ async fn message(raw: &Raw, number: &str, kind: &str, body: &[u8], password: Opt
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_texts_get_clear_answers() {
     let config = Config { messages_per_minute: 12, ..Config::default() };
-    let mut gw = Gateway::start(36_500, config).await;
+    let mut gw = Gateway::start(25_500, config).await;
     let books = Books::open(&mut gw);
-    let raw = Raw::start("8001", 36_510, gw.port).await;
+    let raw = Raw::start("8001", 25_510, gw.port).await;
     // Nobody who did not prove himself.
     assert_eq!(message(&raw, "hall", "text/plain", b"x", None).await.code, 401);
     assert_eq!(message(&raw, "hall", "text/plain", b"x", Some("wrong")).await.code, 403);
@@ -231,9 +231,9 @@ async fn bad_texts_get_clear_answers() {
 /// The hall does not write it down: the phone is told to try again, not that all is well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_not_stored_is_not_taken() {
-    let mut gw = Gateway::start(36_700, Config::default()).await;
+    let mut gw = Gateway::start(25_700, Config::default()).await;
     drop(gw.texts.take());
-    let raw = Raw::start("8001", 36_710, gw.port).await;
+    let raw = Raw::start("8001", 25_710, gw.port).await;
     assert_eq!(raw.register("secret1", 60).await.code, 200);
     let answer = message(&raw, "hall", "text/plain", b"x", None).await;
     assert_eq!((answer.code, answer.retry_after()), (503, Some(5)));
@@ -260,11 +260,11 @@ async fn what_phones_answer_is_told() {
     if crate::sipp::missing() {
         return;
     }
-    let gw = Gateway::start(36_900, Config::default()).await;
-    let takes = Sipp::phone("8003", 36_910, gw.port, &reader!("202 Accepted"));
+    let gw = Gateway::start(25_900, Config::default()).await;
+    let takes = Sipp::phone("8003", 25_910, gw.port, &reader!("202 Accepted"));
     assert_eq!(gw.bridge.text(order("phone:8003", "x")).await, Ok(TextDone::Delivered));
     takes.done().await;
-    let deaf = Sipp::phone("8004", 36_920, gw.port, &reader!("405 Method Not Allowed"));
+    let deaf = Sipp::phone("8004", 25_920, gw.port, &reader!("405 Method Not Allowed"));
     let code = |done: Result<TextDone, bridge_core::Fault>| done.unwrap_err().code;
     assert_eq!(code(gw.bridge.text(order("phone:8004", "x")).await), "no_texts");
     deaf.done().await;
@@ -272,7 +272,7 @@ async fn what_phones_answer_is_told() {
     let asked = Instant::now();
     assert_eq!(code(gw.bridge.text(order("phone:8004", "x")).await), "no_texts");
     assert!(asked.elapsed() < Duration::from_millis(500));
-    let refuses = Sipp::phone("8105", 36_930, gw.port, &reader!("500 Full"));
+    let refuses = Sipp::phone("8105", 25_930, gw.port, &reader!("500 Full"));
     assert_eq!(code(gw.bridge.text(order("phone:8105", "x")).await), "text_failed");
     refuses.done().await;
     assert_eq!(code(gw.bridge.text(order("phone:8106", "x")).await), "not_registered");
