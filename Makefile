@@ -14,11 +14,13 @@ export PATH := $(CURDIR)/.tools/node_modules/.bin:$(PATH)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: tools tools-test
+.PHONY: tools tools-test tools-bench
 tools: ## install what building and running need
 	@deploy/install/packages.sh build
 tools-test: ## install what the tests need
 	@deploy/install/packages.sh build test
+tools-bench: ## install what the bench needs
+	@deploy/install/packages.sh build test bench
 
 .PHONY: web
 web: web/dist/index.html ## build the console
@@ -53,7 +55,7 @@ check: tools web ## format, lints, dependency direction, licences
 	tests/check/licences.sh
 
 .PHONY: bench
-bench: tools-test web ## measure; prints ratios
+bench: tools-bench web ## measure; prints ratios
 	cargo build --locked --release -p skybridge -p fieldsim -p skybridge-bench
 	bench/run.sh
 

@@ -120,7 +120,7 @@ fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn md5_hex(text: &str) -> String {
+pub fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -40,7 +40,7 @@ pub struct Gateway {
 }
 
 /// A port that is free for UDP and TCP, below the kernel's ephemeral range.
-fn free_port(seed: &mut u32) -> Res<u16> {
+pub fn free_port(seed: &mut u32) -> Res<u16> {
     for _ in 0..500 {
         *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let port = 20_000 + ((*seed >> 8) % 5_000) as u16 * 2;
@@ -216,6 +216,20 @@ pub fn encode(text: &str) -> String {
 pub struct Answer {
     pub status: u16,
     pub body: String,
+}
+
+/// One question to another server over a connection of its own: the answer's body.
+pub fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Res<String> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(35)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.split_once("\r\n\r\n").ok_or("no HTTP answer")?.1.to_string())
 }
 
 /// One connection that is kept.

@@ -9,6 +9,7 @@ mod gateway;
 mod limit;
 mod many;
 mod measure;
+mod mixer;
 mod process;
 mod ps;
 mod scale;
@@ -43,7 +44,7 @@ pub struct Options {
     /// Shorter and fewer runs: shows that the bench works, its figures are not to be published.
     #[arg(long)]
     quick: bool,
-    /// Only these: delay, viewers, joins, glass, devices, streams.
+    /// Only these: delay, viewers, joins, glass, devices, streams, mixer.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Word for how the programs were built.
@@ -52,6 +53,9 @@ pub struct Options {
     /// Viewer counts.
     #[arg(long, value_delimiter = ',', default_value = "1,10,50,100")]
     viewers: Vec<usize>,
+    /// Members of the conference.
+    #[arg(long, value_delimiter = ',', default_value = "50,100,200,500")]
+    members: Vec<usize>,
     /// Devices that register and stay.
     #[arg(long, default_value_t = 50_000)]
     devices: usize,
@@ -120,13 +124,14 @@ fn run(options: &Options) -> Res<bool> {
     println!("clip: {}", clip.describe());
     let mut whole = true;
     type Measure = fn(&Options, Places, &Arc<clip::Clip>) -> Res<serde_json::Value>;
-    let all: [(&str, Measure); 6] = [
+    let all: [(&str, Measure); 7] = [
         ("delay", measure::delay),
         ("viewers", measure::viewers),
         ("joins", measure::joins),
         ("glass", measure::glass),
         ("devices", scale::devices),
         ("streams", many::streams),
+        ("mixer", mixer::mixer),
     ];
     for (name, work) in all {
         if !options.wants(name) {

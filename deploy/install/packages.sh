@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages, and a node that is new enough from the npm registry. As root, or as a user with sudo.
-#   packages.sh build [test]
+#   packages.sh build [test] [bench]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,12 +10,14 @@ build=(build-essential cmake pkg-config clang nasm
   ffmpeg espeak-ng sox)
 test=(chromium baresip-core baresip-ffmpeg sip-tester kamailio kamailio-tls-modules tshark gstreamer1.0-tools gstreamer1.0-plugins-ugly
   fonts-noto-cjk iproute2 python3 python3-venv)
+bench=(janus python3-dev python3-venv)
 
 wanted=()
 for set in "$@"; do
   case $set in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
+    bench) wanted+=("${bench[@]}") ;;
     *) echo "packages.sh: no set called $set" >&2; exit 2 ;;
   esac
 done
@@ -42,10 +44,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  # The tests start their own Kamailio; the one that its package starts would sit on port 5060.
-  if printf '%s\n' "${missing[@]}" | grep -qx kamailio && command -v systemctl >/dev/null; then
-    as_root systemctl disable --now kamailio >/dev/null 2>&1 || true
-  fi
+  # Tests and bench start their own servers; those that the packages start would sit on their ports.
+  for server in kamailio janus; do
+    if printf '%s\n' "${missing[@]}" | grep -qx "$server" && command -v systemctl >/dev/null; then
+      as_root systemctl disable --now "$server" >/dev/null 2>&1 || true
+    fi
+  done
 fi
 
 if ! node_is_new_enough; then
@@ -64,6 +68,17 @@ if [[ " $* " == *" test "* ]] && [ -z "${PJSUA2_PYTHON:-}" ] && ! has_pjsua2; th
   /usr/bin/python3 -m venv --clear "$pjsua2"
   "$pjsua2/bin/python" -m pip install --quiet --disable-pip-version-check "pjsua2-python==$pjsua2_version"
   has_pjsua2 || { echo "pjsua2 is installed beneath $pjsua2 and does not start: see \"$pjsua2/bin/python -c 'import pjsua2'\"" >&2; exit 1; }
+fi
+
+# The measure of speech (PESQ) too, for the bench.
+pesq="${XDG_CACHE_HOME:-$HOME/.cache}/skybridge/pesq"
+pesq_version=0.0.4
+has_pesq() { [ "$("$pesq/bin/python" -c 'import pesq, importlib.metadata as m; print(m.version("pesq"))' 2>/dev/null)" = "$pesq_version" ]; }
+if [[ " $* " == *" bench "* ]] && [ -z "${PESQ_PYTHON:-}" ] && ! has_pesq; then
+  echo "Installing pesq $pesq_version beneath $pesq"
+  /usr/bin/python3 -m venv --clear "$pesq"
+  "$pesq/bin/python" -m pip install --quiet --disable-pip-version-check "numpy==2.4.6" "pesq==$pesq_version"
+  has_pesq || { echo "pesq is installed beneath $pesq and does not start: see \"$pesq/bin/python -c 'import pesq'\"" >&2; exit 1; }
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -293,19 +293,26 @@ impl Leg {
         (sdp, text)
     }
 
+    /// Our offer of sound alone. None: there was no picture in the last one.
+    pub fn offer_sound(&mut self) -> Option<(Sdp, String)> {
+        self.local.video_port.take()?;
+        Some(self.offer_of(&offered_sound(self.codec())))
+    }
+
     /// Our next offer for one who found no format in the last one: sound without a picture, then with each framing of AMR, which no
     /// longer fits into a datagram. None: there is nothing more to offer.
     pub fn offer_next(&mut self) -> Option<(Sdp, String)> {
-        let sounds = if self.local.video_port.take().is_some() {
-            offered_sound(self.codec())
-        } else if !std::mem::replace(&mut self.all_framings, true) {
-            codecs(self.codec())
-        } else {
-            return None;
-        };
-        let sdp = phone_offer(&self.local, &sounds);
+        if let Some(sound) = self.offer_sound() {
+            return Some(sound);
+        }
+        let fresh = !std::mem::replace(&mut self.all_framings, true);
+        fresh.then(|| self.offer_of(&codecs(self.codec())))
+    }
+
+    fn offer_of(&mut self, sounds: &[PhoneCodec]) -> (Sdp, String) {
+        let sdp = phone_offer(&self.local, sounds);
         let text = self.stamped(sdp.clone());
-        Some((sdp, text))
+        (sdp, text)
     }
 
     /// What was described last, for a refresh that changes nothing (RFC 4028 7.4).

@@ -7,7 +7,7 @@ import { readWav } from './sound.mjs';
 import { until } from './stage.mjs';
 
 export class Baresip {
-  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', rate = 8000, film, host = '127.0.0.1', own = '127.0.0.1', writesTo }) {
+  static async open(stage, gateway, { user, password, say, answer = 'manual', name = `baresip-${user}`, codecs = 'PCMA/8000/1,PCMU/8000/1', rate = 8000, channels = 1, modules = [], film, host = '127.0.0.1', own = '127.0.0.1', writesTo }) {
     const phone = new Baresip();
     phone.user = user;
     phone.stage = stage;
@@ -18,11 +18,12 @@ export class Baresip {
     mkdirSync(phone.heardFolder, { recursive: true });
     const sip = await freePorts(), control = await freePorts(), shown = await freePorts(), rtp = await freePorts(40);
     phone.events = [];
+    phone.port = sip;
     writeFileSync(join(phone.folder, 'config'), [
       'poll_method epoll', `sip_listen ${own}:${sip}`, 'sip_transports udp,tcp', `net_interface ${own.replace(/[[\]]/g, '')}`, `prefer_ipv6 ${own === '127.0.0.1' ? 'no' : 'yes'}`, 'call_local_timeout 60', 'call_max_calls 4',
-      'module_path /usr/lib/baresip/modules', 'module g711.so', 'module g722.so', 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
+      'module_path /usr/lib/baresip/modules', 'module g711.so', 'module g722.so', ...modules.map((m) => `module ${m}.so`), 'module aufile.so', 'module aubridge.so', 'module sndfile.so', 'module_tmp account.so',
       'module_app menu.so', 'module_app ctrl_tcp.so', `ctrl_tcp_listen 127.0.0.1:${control}`,
-      `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', `ausrc_srate ${rate}`, `auplay_srate ${rate}`, 'ausrc_channels 1', 'auplay_channels 1',
+      `audio_source aufile,${say}`, 'audio_player aubridge,null', 'audio_alert aubridge,null2', `ausrc_srate ${rate}`, `auplay_srate ${rate}`, `ausrc_channels ${channels}`, `auplay_channels ${channels}`,
       'audio_level no', 'audio_buffer 20-160', 'rtp_stats yes', `rtp_ports ${rtp}-${rtp + 39}`, 'rtcp_mux no', 'jitter_buffer_delay 5-10',
       // What it shows to people goes to whoever is connected to its console.
       ...(writesTo ? ['module_app contact.so', 'module_app cons.so', `cons_listen 127.0.0.1:${shown}`] : []),

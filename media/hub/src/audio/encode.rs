@@ -9,7 +9,8 @@ use super::{AudioError, BLOCK, Block, RATE, Resampler};
 /// How Opus is encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct OpusSettings {
-    /// Bits per second.
+    /// Bits per second. The error correction takes its part: speech of 28 kbit/s with it is worse by 0.8 in PESQ than without, at
+    /// 64 kbit/s by 0.16.
     pub bit_rate: i32,
     /// 0 (cheap) to 10. 20 ms at 5 take about half the time of 10.
     pub complexity: i32,
@@ -21,7 +22,7 @@ pub struct OpusSettings {
 
 impl Default for OpusSettings {
     fn default() -> Self {
-        OpusSettings { bit_rate: 28_000, complexity: 5, expected_loss: 5, dtx: false }
+        OpusSettings { bit_rate: 64_000, complexity: 5, expected_loss: 5, dtx: false }
     }
 }
 
@@ -64,12 +65,11 @@ pub fn encodes(codec: Codec) -> bool {
     matches!(codec, Opus | G711A | G711U | G722 | G729 | Amr | AmrWb)
 }
 
-/// The mode in which a codec is encoded unless another is asked for: the best one. Of AMR-WB 12.65 kbit/s: the higher ones cost
-/// more than they give (3GPP TS 26.976), and mobile networks use no more.
+/// The mode in which a codec is encoded unless the far end wants another: the best one.
 pub fn usual_mode(codec: Codec) -> u8 {
     match codec {
         Codec::Amr => 7,
-        Codec::AmrWb => 2,
+        Codec::AmrWb => 8,
         _ => 0,
     }
 }

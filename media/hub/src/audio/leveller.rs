@@ -64,6 +64,11 @@ impl Leveller {
         }
     }
 
+    /// The gain in dB that stands.
+    pub fn gain_db(&self) -> f32 {
+        self.gain_db
+    }
+
     /// Takes a block of the voice as it came. `talking`: it is speech; `floor_dbov`: the steady noise of this voice. Gives the gain
     /// in dB for it. In pauses the gain stays, so that no noise is pumped up.
     pub fn block(&mut self, block: &[f32], talking: bool, floor_dbov: f32, target_lufs: f32) -> f32 {

@@ -204,6 +204,11 @@ impl MixCore {
         self.voices.get(member).is_some_and(|v| !v.muted || v.gain > 0.0)
     }
 
+    /// The member was heard of late: its sound goes before that of those who were silent.
+    pub fn open(&self, member: &str) -> bool {
+        self.voices.get(member).is_some_and(|v| v.open)
+    }
+
     /// Starts a tick.
     pub fn begin(&mut self) {
         self.duck();
@@ -235,7 +240,11 @@ impl MixCore {
         let even = match (block, self.loudness) {
             (Some(block), Some(target)) => {
                 let talking = !shut && level >= GATE && voice.meter.level().talking;
-                let db = voice.leveller.block(block, talking, voice.meter.floor(), target);
+                let db = if talking || voice.open {
+                    voice.leveller.block(block, talking, voice.meter.floor(), target)
+                } else {
+                    voice.leveller.gain_db()
+                };
                 10f32.powf(db / 20.0)
             }
             _ => 1.0,

@@ -47,6 +47,10 @@ const QUEUE: usize = 4096;
 /// Frames that one input may take in one tick: what is beyond comes with the next.
 const DRAIN: usize = 256;
 
+/// Time that one tick may take for voices: when it is over, those who were silent of late wait for the next one. A mixer
+/// that decoded all that had come while it was late would come later still each time.
+const VOICES: Duration = Duration::from_millis(8);
+
 /// How a conference is mixed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MixSettings {
@@ -234,6 +238,9 @@ struct Member {
     subscriber: Option<Subscriber>,
     retry: u32,
     input: Input,
+    /// In which round of a tick it is heard, and that the last tick had no time for it.
+    turn: u8,
+    left_out: bool,
     output: Option<Output>,
     /// The encoder of one who spoke during the last 2 s.
     own: Option<Line>,
@@ -285,6 +292,8 @@ impl Actor {
             self.watch_cost(started);
             self.tick += 1;
             next += TICK;
+            // One that is late must not keep the calls from the sound that it made.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -321,6 +330,8 @@ impl Actor {
                     subscriber: None,
                     retry: 0,
                     input: Input::new(),
+                    turn: 0,
+                    left_out: false,
                     output: None,
                     own: None,
                 });
@@ -368,10 +379,20 @@ impl Actor {
         let mut block: Block = [0.0; BLOCK];
         self.core.begin();
         for (name, member) in &mut self.members {
-            let wanted = self.core.wants(name);
-            member.take_frames(&self.hub, wanted);
-            let sounds = wanted && member.input.pull(&mut block);
-            self.core.offer(name, sounds.then_some(&block));
+            member.turn = match (self.core.open(name), member.left_out) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => 2,
+            };
+        }
+        for turn in 0..3 {
+            for (name, member) in self.members.iter_mut().filter(|(_, m)| m.turn == turn) {
+                member.left_out = turn > 0 && now.elapsed() > VOICES;
+                let wanted = self.core.wants(name) && !member.left_out;
+                member.take_frames(&self.hub, wanted);
+                let sounds = wanted && member.input.pull(&mut block);
+                self.core.offer(name, sounds.then_some(&block));
+            }
         }
         self.encode(now, &mut block);
         let talking = self.members.keys().filter(|m| self.core.level(m).talking).fold(0u64, |sum, m| {
