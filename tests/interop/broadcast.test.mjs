@@ -6,6 +6,7 @@ import { Baresip } from './lib/baresip.mjs';
 import { Browser, cameraFile } from './lib/browser.mjs';
 import { Field } from './lib/field.mjs';
 import { Gateway, GB, id } from './lib/gateway.mjs';
+import { freePorts } from './lib/ports.mjs';
 import { cut, likeness, readWav, seconds, tone, toneLevel } from './lib/sound.mjs';
 import { say, Stage, until, wait } from './lib/stage.mjs';
 
@@ -124,7 +125,7 @@ test('a text is heard whole by all who answer, whenever they do, and each result
 
 test('stopped for all at once; a killed gateway begins nothing anew; without an engine it is said', { timeout: 120_000 }, async (t) => {
   const stage = Stage.open(t, 'broadcast-stop');
-  const gateway = await Gateway.open(stage, { more: { broadcast: { retries: 0 } } });
+  const gateway = await Gateway.open(stage, { more: { broadcast: { retries: 0 }, phone: { media_timeout: 3, allow_dial_uri: true } } });
   let { api } = gateway;
   const silence = await tone(stage, 'mouth', 300, { seconds: 120, gain: -60 });
   const phones = {};
@@ -170,6 +171,19 @@ test('stopped for all at once; a killed gateway begins nothing anew; without an 
     await api.delete(`/broadcast-sounds/${id(sound.id)}`);
     const gone = await api.refused('POST', '/broadcasts/preview', { source: { kind: 'sound', sound: sound.id } });
     assert.deepEqual([gone.status, gone.code], [400, 'broadcast_sound']);
+  });
+
+  await t.test('a SIP loudspeaker that never sends a packet is asked to answer by itself, and spoken to until the end', async () => {
+    const port = await freePorts(2), messages = stage.file('loudspeaker.log');
+    stage.start('loudspeaker', 'sipp', ['-sn', 'uas', '-i', '127.0.0.1', '-p', String(port), '-mi', '127.0.0.1', '-mp', String(await freePorts(2)), '-m', '1', '-nostdin', '-trace_msg', '-message_file', messages]);
+    await wait(500);
+    const to = `sip:pole@127.0.0.1:${port}`;
+    const b = await broadcast(api, { source: { kind: 'text', text: TEXT }, targets: [{ to }] });
+    await until('said', async () => (await states(b))[to] === 'said', 25);
+    const invite = readFileSync(messages, 'latin1').split('INVITE ')[1];
+    for (const line of ['Answer-Mode: Auto', 'answer-after=0', 'info=alert-autoanswer']) assert.ok(invite.includes(line), `${line} in ${invite}`);
+    assert.ok(!invite.includes('m=video'), 'no picture is asked for');
+    say(`said to the end in ${b.seconds.toFixed(1)} s, though it sent nothing and calls end after 3 s of that`);
   });
 
   await t.test('kill -9 in the midst of it', async () => {

@@ -8,11 +8,12 @@ import { microphone, release } from './talk';
 
 export const OPEN: ReadonlySet<BroadcastTargetState> = new Set(['waiting', 'calling', 'ringing', 'speaking']);
 
-/** A broadcast with what was told of it since it was read. Pure, tested. */
+/** Of two views of a broadcast, and of news of its targets, what is newest: an answer may come after the news of what happened since. Pure, tested. */
 export function merged(old: Broadcast | undefined, now: Broadcast, targets: readonly BroadcastTarget[]): Broadcast {
-  const all = new Map((now.targets ?? old?.targets ?? []).map((t) => [t.n, t] as const));
-  for (const t of targets) all.set(t.n, t);
-  return { ...now, targets: all.size ? [...all.values()].sort((a, b) => a.n - b.n) : undefined };
+  const all = new Map<number, BroadcastTarget>();
+  for (const t of [...(old?.targets ?? []), ...(now.targets ?? []), ...targets]) if (!(t.changed_at < (all.get(t.n)?.changed_at ?? ''))) all.set(t.n, t);
+  const head = old?.ended_at && !now.ended_at ? old : now;
+  return { ...head, targets: all.size ? [...all.values()].sort((a, b) => a.n - b.n) : undefined };
 }
 
 /** Who has not heard it in whole: to whom it is said again. Pure, tested. */

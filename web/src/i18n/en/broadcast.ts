@@ -1,7 +1,8 @@
 // Emergency broadcast.
 export const broadcast = {
   'bc.title': 'Emergency broadcast',
-  'bc.new': 'New broadcast',
+  'bc.side': 'Broadcasts',
+  'bc.new': 'New',
   'bc.back': 'Back to conferences',
   'bc.history': 'History',
   'bc.history.none': 'No broadcast yet',

@@ -1,6 +1,7 @@
 // Emergency broadcast.
 export const broadcast = {
   'bc.title': '应急广播',
+  'bc.side': '应急广播',
   'bc.new': '新广播',
   'bc.back': '返回会商',
   'bc.history': '记录',

@@ -33,7 +33,7 @@ export default function Broadcasts({ id }: { id: string }) {
   return (
     <div className="page confer-board bc" data-testid="broadcasts">
       <aside className="side side-left">
-        <div className="side-head"><h2>{t('bc.title')}</h2><Button icon="back" title={t('bc.back')} aria-label={t('bc.back')} testId="broadcast-back" onClick={() => go('/confer')} />{operator && <Button icon="plus" testId="broadcast-new" pressed={compose} onClick={() => { setDraft(null); go('/confer/broadcast'); }}>{t('bc.new')}</Button>}</div>
+        <div className="side-head"><h2>{t('bc.side')}</h2><Button icon="left" look="quiet" title={t('bc.back')} aria-label={t('bc.back')} testId="broadcast-back" onClick={() => go('/confer')} />{operator && <Button icon="plus" testId="broadcast-new" pressed={compose} onClick={() => { setDraft(null); go('/confer/broadcast'); }}>{t('bc.new')}</Button>}</div>
         {error && <div className="pad"><ErrorLine error={error} /></div>}
         {value && list.length === 0 && <Empty title={t('bc.history.none')} />}
         <ul className="conf-list">{list.map((b) => { const of = Object.values(b.counts).reduce((s, n) => s + n, 0); return (
@@ -53,12 +53,12 @@ function One({ id, onUse }: { id: string; onUse: (order: BroadcastOrder) => void
   const { t } = useSpeech();
   const told = useStore(toldBroadcasts, (m) => m.get(id));
   const { value, error, again } = useRead(() => api.broadcast(id), [id]);
-  // What was told after it was read is newer; what was told before may lack targets.
   const [read, setRead] = useState<Broadcast | null>(null);
   useEffect(() => { if (value) setRead(value); }, [value]);
+  // Of one that ended before the page was opened the news may hold a part only.
   const ended = told?.state;
   useEffect(() => { if (ended && ended !== 'running') void again(); }, [ended, again]);
-  const b = read && told && told.state === 'running' ? merged(read, { ...told, targets: undefined }, told.targets ?? []) : read ?? told ?? null;
+  const b = read && told ? merged(read, told, []) : read ?? (told?.targets ? told : null);
   if (!b) return <main className="centre">{error ? <Empty title={t('bc.missing')} /> : <p className="hint pad">{t('loading')}</p>}</main>;
   return <Board b={b} onUse={onUse} />;
 }

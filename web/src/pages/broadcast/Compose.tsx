@@ -29,6 +29,8 @@ export function Compose({ draft }: { draft: BroadcastOrder | null }) {
   const file = useRef<HTMLInputElement>(null);
   const source: BroadcastSource = kind === 'text' ? { kind, text: text.trim(), ...(Number(speed) ? { words_per_minute: Number(speed) } : {}) } : kind === 'sound' ? { kind, sound } : { kind };
   const said = kind === 'text' ? text.trim() : kind === 'sound' ? sounds?.items.find((x) => x.id === sound)?.name ?? '' : ' ';
+  // So that the history can be read: the first sentence, where nobody gave a title.
+  const titled = name.trim() || (kind === 'live' ? t('bc.kind.live') : said.split(/[。！？；.!?;\n]/)[0]!.trim().slice(0, 24));
   const upload = async (f: File) => {
     const added = await act(api.addBroadcastSound(f.name.replace(/\.wav$/i, '').slice(0, 64), f));
     if (added) { setSound(added.id); void again(); }
@@ -42,7 +44,7 @@ export function Compose({ draft }: { draft: BroadcastOrder | null }) {
     if (!(await confirmOrder(t('bc.send.ask'), words, t('bc.send')))) return;
     stop();
     setBusy(true);
-    const b = await act(api.startBroadcast({ name: name.trim(), source, targets: [...targets], rounds: kind === 'live' ? 1 : rounds, pause: 2, chime }));
+    const b = await act(api.startBroadcast({ name: titled, source, targets: [...targets], rounds: kind === 'live' ? 1 : rounds, pause: 2, chime }));
     setBusy(false);
     if (!b) return;
     putBroadcast(b);
