@@ -22,6 +22,8 @@ use crate::api::Shared;
 const TICK: Duration = Duration::from_millis(20);
 /// A leg that stands and takes no sound for so long takes none.
 const DEAF: Duration = Duration::from_secs(10);
+/// What a target may take longer than the sound is: who keeps us on hold beyond that does not listen.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Packets between two words of how far a target is.
 const TELL: usize = 25;
 
@@ -306,16 +308,17 @@ impl Player {
     fn tick(&mut self, sound: &Announcement) -> Option<Happened> {
         let now = Instant::now();
         self.at += 1;
-        if *self.demand.borrow() == 0 {
-            let deaf = self.next == 0 && now.saturating_duration_since(self.opened) >= DEAF;
-            return deaf.then(|| Happened::Failed(faults::nobody_listens()));
+        let open = now.saturating_duration_since(self.opened);
+        let length = TICK.saturating_mul(u32::try_from(sound.packets()).unwrap_or(u32::MAX));
+        let nobody = || Happened::Failed(faults::nobody_listens());
+        if open >= length.saturating_add(PATIENCE) {
+            return Some(nobody());
         }
-        if self.held {
-            return None;
-        }
-        let Some(packet) = sound.packet(self.codec, self.mode, self.next) else {
-            let deaf = self.next == 0 && now.saturating_duration_since(self.opened) >= DEAF;
-            return deaf.then(|| Happened::Failed(faults::nobody_listens()));
+        let listens = *self.demand.borrow() > 0 && !self.held;
+        let packet = if listens { sound.packet(self.codec, self.mode, self.next) } else { None };
+        let Some(packet) = packet else {
+            let deaf = self.next == 0 && !self.held && open >= DEAF;
+            return deaf.then(nobody);
         };
         let ticks = self.codec.clock() / 50;
         let frame = Frame::new(TrackId::AUDIO, self.codec, self.at * i64::from(ticks), true, now, packet);

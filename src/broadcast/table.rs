@@ -97,6 +97,11 @@ impl Broadcasts {
         order.tidy();
         let id = Uuid::now_v7().simple().to_string();
         let live = order.source == Source::Live {};
+        let at_once = app.settings.broadcast.at_once;
+        if live && order.targets.len() > at_once {
+            // The others would never come to their turn.
+            return Err(ApiError::invalid(&format!("a live voice has at most {at_once} targets (broadcast.at_once)")));
+        }
         let voice = if live {
             Voice::Live(Live::start(&app.hub, &id))
         } else {

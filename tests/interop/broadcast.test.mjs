@@ -36,7 +36,8 @@ const result = (view) => Object.fromEntries(view.targets.map((t) => [t.to, t]));
 function heardWhole(who, heard, said, other, rounds) {
   let rest = heard, scores = [], from = 0;
   for (let n = 0; n < rounds; n++) {
-    const found = likeness(said, rest);
+    // Only this round: another one may be as like it.
+    const found = likeness(said, cut(rest, 0, seconds(said) + 6));
     scores.push(found.score);
     const words = cut(rest, found.at, found.at + seconds(said));
     const first = likeness(cut(said, 0, 2), cut(rest, found.at - 0.3, found.at + 2.3)).score;
