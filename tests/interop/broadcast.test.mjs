@@ -326,3 +326,22 @@ test('the page: a text is written, heard first, sent, and said again to who miss
   assert.ok(poleLevel > 0.02 && lateLevel > 0.02);
   assert.deepEqual(browser.troubles.filter((e) => !(/409/.test(e) && /\/broadcasts/.test(e))), [], 'no errors on the console');
 });
+
+test('a radio group behind its gateway is keyed, and hears the text', { timeout: 60_000 }, async (t) => {
+  const stage = Stage.open(t, 'broadcast-radio');
+  const port = await freePorts(2), air = stage.file('air.wav');
+  const group = { number: '9001', name: 'Boats', conference: '9500' };
+  const gateway = await Gateway.open(stage, { more: { radio: { gateway: [{ name: 'gw', address: `127.0.0.1:${port}`, carrier: 'dtmf', group: [group], ping_interval: 2 }] } } });
+  const field = Field.open(stage, gateway, ['radio', '--group', '9001', '--carrier', 'dtmf', '--port', String(port), '--record', air]);
+  await until('the gateway answers', async () => (await gateway.api.get('/devices/radio%3Agw')).online, 20);
+  const said = await spoken(stage, 'said', TEXT);
+  const b = await broadcast(gateway.api, { source: { kind: 'text', text: TEXT }, targets: [{ to: 'radio:gw/9001' }] });
+  assert.equal(b.targets[0].name, 'Boats');
+  await until('said', async () => (await gateway.api.get(`/broadcasts/${id(b.id)}`)).targets[0].state === 'said', 30);
+  await until('the key is let go', () => field.of('radio_unkeyed').some((e) => e.by === 'hall'), 5);
+  await wait(500);
+  const heard = readWav(air);
+  const [first, last] = [likeness(cut(said, 0, 2), heard), likeness(cut(said, seconds(said) - 2), heard)];
+  say(`on the air ${seconds(heard).toFixed(1)} s in ${field.of('radio_unkeyed').length} transmissions: first words ${first.score.toFixed(2)} at ${first.at.toFixed(1)} s, last ${last.score.toFixed(2)} at ${last.at.toFixed(1)} s`);
+  assert.ok(first.score > 0.7 && last.score > 0.7 && last.at > first.at + seconds(said) / 2, 'from the first to the last word');
+});

@@ -43,7 +43,7 @@ export function Targets({ chosen, onChange }: { chosen: readonly BroadcastName[]
       </>}
       {dialog === 'tree' && (
         <Dialog title={t('bc.cameras.title')} onClose={() => setDialog(null)} wide>
-          <div className="chooser"><ChannelTree label={t('tree.label')} only={(c: Channel) => canHearTalk(c.id)} onPick={(c) => toggle({ to: c.id, name: c.name })} /></div>
+          <div className="chooser"><ChannelTree label={t('tree.label')} only={(c: Channel) => c.id.startsWith('radio:') || canHearTalk(c.id)} onPick={(c) => toggle({ to: c.id, name: c.name })} /></div>
           <footer><span className="num bar-note">{t('bc.chosen', { n: chosen.length })}</span><Button look="main" testId="broadcast-speakers-done" onClick={() => setDialog(null)}>{t('bc.done')}</Button></footer>
         </Dialog>
       )}
