@@ -67,6 +67,9 @@ pub struct App {
     pub scenes: Scenes,
     pub conferences: Conferences,
     pub talks: crate::talk::Talks,
+    pub broadcasts: crate::broadcast::Broadcasts,
+    /// Sound files for broadcasts.
+    pub sounds: crate::broadcast::Sounds,
     pub recorder: Recorder,
     /// Playbacks of devices' own recordings.
     pub playbacks: Playbacks,
@@ -282,6 +285,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 
     let fetches = Fetches::new(settings.site.data.join("fetch"), settings.recorder.fetch_parallel);
     let priorities = store.priorities().await.map_err(because("stored priorities"))?.into_iter().collect();
+    let broadcasts = crate::broadcast::Broadcasts::new(&settings);
+    let sounds = crate::broadcast::Sounds::new(settings.site.data.join("sounds"), store.clone());
     let leases = Leases::new(Duration::from_secs(u64::from(settings.hall.camera_hold_s)));
     let app = Arc::new(App {
         settings,
@@ -302,6 +307,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         scenes,
         conferences,
         talks: crate::talk::Talks::default(),
+        broadcasts,
+        sounds,
         recorder,
         playbacks: Playbacks::default(),
         fetches,
@@ -332,6 +339,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(alarms::forget_old(app.clone()));
     tasks.spawn(crate::calls::run(app.clone()));
     tasks.spawn(crate::comeback::run(app.clone()));
+    crate::broadcast::recover(&app).await;
+    tasks.spawn(crate::broadcast::keep(app.clone()));
     tasks.spawn(crate::calls::forget_old(app.clone()));
     tasks.spawn(crate::calls::tell(app.clone()));
     tasks.spawn(crate::softphone::guard(app.clone()));

@@ -247,6 +247,7 @@ async fn legs(app: Shared) {
                 tracing::debug!(%leg, reason = reason.code(), "browser leg closed");
                 app.conferences.leg_ended(leg);
                 app.talks.leg_ended(&app, leg);
+                app.broadcasts.leg_ended(leg);
                 app.legs.remove(leg);
             }
             Ok(LegEvent::Connected { leg, remote }) => viewer_connected(&app, leg, &remote.to_string()),

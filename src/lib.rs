@@ -6,6 +6,7 @@ pub mod api;
 pub mod app;
 pub mod audit;
 pub mod bridges;
+pub mod broadcast;
 pub mod calls;
 pub mod comeback;
 pub mod command;

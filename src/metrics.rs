@@ -33,6 +33,9 @@ pub struct Metrics {
     pub uploads: IntCounterVec,
     /// Messages by what became of them.
     pub messages: IntCounterVec,
+    /// Targets of broadcasts by what became of them.
+    pub broadcast_targets: IntCounterVec,
+    broadcasts: IntGauge,
     transcoders: IntGauge,
     transcoded: IntCounterVec,
     transcode_seconds: Counter,
@@ -79,6 +82,9 @@ impl Metrics {
         let words = Opts::new("skybridge_messages_total", "Messages, by what became of them");
         let messages = IntCounterVec::new(words, &["kind"])?;
         r.register(Box::new(messages.clone()))?;
+        let words = Opts::new("skybridge_broadcast_targets_total", "Targets of emergency broadcasts, by result");
+        let broadcast_targets = IntCounterVec::new(words, &["result"])?;
+        r.register(Box::new(broadcast_targets.clone()))?;
         let words =
             Opts::new("skybridge_transcode_events_total", "What happened in H.265 transcoders, by kind, since start");
         let transcoded = IntCounterVec::new(words, &["kind"])?;
@@ -89,6 +95,8 @@ impl Metrics {
         Ok(Metrics {
             uploads,
             messages,
+            broadcast_targets,
+            broadcasts: gauge(r, "skybridge_broadcasts", "Emergency broadcasts that run")?,
             transcoders: gauge(r, "skybridge_transcoders", "H.265 transcoders that run")?,
             transcoded,
             transcode_seconds,
@@ -132,6 +140,7 @@ impl Metrics {
         self.devices.with_label_values(&["online"]).set(view.devices_online as i64);
         self.devices.with_label_values(&["offline"]).set((view.devices_total - view.devices_online) as i64);
         self.members.set(view.calls as i64);
+        self.broadcasts.set(app.broadcasts.running() as i64);
         let statuses = app.hub.statuses();
         for (word, state) in [
             ("idle", StreamState::Idle),

@@ -18,6 +18,7 @@ pub struct Settings {
     pub recorder: Recorder,
     pub pictures: Pictures,
     pub messages: Messages,
+    pub broadcast: crate::broadcast::Settings,
     pub hall: Hall,
     pub alarms: Alarms,
     pub calls: Calls,
@@ -585,6 +586,9 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     for problem in s.gb28181.problems() {
         let (key, what) = problem.split_once(": ").unwrap_or(("", &problem));
         wrong(&format!("gb28181.{key}"), what.to_owned());
+    }
+    for (key, what) in s.broadcast.problems() {
+        wrong(&format!("broadcast.{key}"), what);
     }
     for (key, what) in s.phone.problems() {
         wrong(&format!("phone.{key}"), what);

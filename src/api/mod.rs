@@ -4,6 +4,7 @@ mod accounts;
 mod alarms;
 mod auth;
 mod bans;
+mod broadcasts;
 mod call_lists;
 mod calls;
 mod captures;
@@ -192,6 +193,15 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(call_lists::replace, call_lists::delete))
         .routes(routes!(call_lists::start))
         .routes(routes!(call_lists::stop))
+        .routes(routes!(broadcasts::list, broadcasts::begin))
+        .routes(routes!(broadcasts::preview))
+        .routes(routes!(broadcasts::show))
+        .routes(routes!(broadcasts::stop))
+        .routes(routes!(broadcasts::whip))
+        .routes(routes!(broadcasts::lists, broadcasts::create_list))
+        .routes(routes!(broadcasts::replace_list, broadcasts::delete_list))
+        .routes(routes!(broadcasts::sounds, broadcasts::upload))
+        .routes(routes!(broadcasts::sound, broadcasts::delete_sound))
         .routes(routes!(trunks::list))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))

@@ -3,6 +3,7 @@
 mod accounts;
 mod alarms;
 mod audit;
+mod broadcasts;
 mod calls;
 mod conferences;
 mod control;
@@ -24,6 +25,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 pub use accounts::{AccountRow, Role, TokenRow};
 pub use alarms::{AlarmFilter, AlarmRow};
 pub use audit::{AuditFilter, AuditRow};
+pub use broadcasts::{BroadcastRow, BroadcastTargetRow};
 pub use calls::{CallFilter, CallRow};
 pub use conferences::ConferenceRow;
 pub use desk::DeskKind;

@@ -214,3 +214,28 @@ CREATE TABLE IF NOT EXISTS messages (
 CREATE INDEX IF NOT EXISTS messages_by_thread ON messages (thread, at);
 CREATE INDEX IF NOT EXISTS messages_by_time ON messages (at);
 CREATE INDEX IF NOT EXISTS messages_pending ON messages (id) WHERE pending = 1;
+CREATE TABLE IF NOT EXISTS broadcasts (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    ordered_by TEXT NOT NULL,
+    stopped_by TEXT,
+    state TEXT NOT NULL,
+    seconds DOUBLE PRECISION NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX IF NOT EXISTS broadcasts_by_time ON broadcasts (started_at);
+CREATE TABLE IF NOT EXISTS broadcast_targets (
+    broadcast TEXT NOT NULL,
+    n BIGINT NOT NULL,
+    target TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tries BIGINT NOT NULL,
+    heard DOUBLE PRECISION NOT NULL,
+    code TEXT,
+    words TEXT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (broadcast, n)
+);

@@ -10,6 +10,7 @@ mod table;
 
 pub use leg::{VoiceState, VoiceStatus};
 pub use speakers::change as change_speaker;
+pub(crate) use table::drive;
 pub use table::{TalkView, Talks, TargetView};
 
 use std::time::Duration;

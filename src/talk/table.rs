@@ -368,18 +368,32 @@ async fn watch_talk(app: Shared, id: String, stop: CancellationToken) {
     }
 }
 
-/// Serves one camera of a talk: on a leg of its own, or on the one that a conference holds.
+/// Serves one camera of a talk.
 async fn serve(app: Shared, id: String, seat: MemberId, channel: ChannelId, listen: StreamId, stop: CancellationToken) {
     let give = |status: VoiceStatus| app.talks.update(&app, &id, &seat, status);
+    drive(&app, &id, &seat, &channel, listen, stop, give).await;
+}
+
+/// Sends `listen` to the loudspeaker of a channel, on a leg of its own or on the one that a conference holds, until it ends or
+/// `stop` is cancelled; `give` hears how far it is.
+pub(crate) async fn drive(
+    app: &Shared,
+    room: &str,
+    seat: &MemberId,
+    channel: &ChannelId,
+    listen: StreamId,
+    stop: CancellationToken,
+    give: impl Fn(VoiceStatus) + Send,
+) {
     // A conference that is just calling is waited for: two calls to one loudspeaker would refuse each other.
-    let mut loan = app.talks.lendable(&channel);
+    let mut loan = app.talks.lendable(channel);
     for _ in 0..100 {
         match &loan {
             Some(l) if l.status.borrow().state == VoiceState::Calling => {}
             _ => break,
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        loan = app.talks.lendable(&channel);
+        loan = app.talks.lendable(channel);
     }
     if let Some(mut loan) = loan.filter(|l| l.status.borrow().state == VoiceState::OnAir) {
         let before = loan.status.borrow().packets;
@@ -407,7 +421,7 @@ async fn serve(app: Shared, id: String, seat: MemberId, channel: ChannelId, list
             return;
         }
     }
-    let mut leg = VoiceLeg::start(&app, &channel, &seat, listen.clone(), &id);
+    let mut leg = VoiceLeg::start(app, channel, seat, listen.clone(), room);
     let mut tries = 0;
     loop {
         let status = leg.status.borrow_and_update().clone();
@@ -415,7 +429,7 @@ async fn serve(app: Shared, id: String, seat: MemberId, channel: ChannelId, list
         if tries < FREE_TRIES && status.fault.as_ref().is_some_and(|f| f.code == "speaker_in_use") {
             tries += 1;
             tokio::time::sleep(FREE_EVERY).await;
-            leg = VoiceLeg::start(&app, &channel, &seat, listen.clone(), &id);
+            leg = VoiceLeg::start(app, channel, seat, listen.clone(), room);
             continue;
         }
         let over = status.over();

@@ -13,9 +13,12 @@ import { Shell } from './ui/Shell';
 
 const Alarms = lazy(() => import('./pages/alarms/Alarms'));
 const Messages = lazy(() => import('./pages/messages/Messages'));
+const Broadcasts = lazy(() => import('./pages/broadcast/Broadcasts'));
 const Calls = lazy(() => import('./pages/calls/Calls'));
 const Replay = lazy(() => import('./pages/replay/Replay'));
 const Admin = lazy(() => import('./pages/admin/Admin'));
+
+const isBroadcast = (arg: string) => arg.split('/')[0] === 'broadcast';
 
 export function App() {
   const r = useRoute();
@@ -37,8 +40,9 @@ export function App() {
     <>
       <Shell page={r.page}>
         {r.page === 'watch' && <Watch />}
-        {r.page === 'confer' && <Confer id={r.arg} />}
+        {r.page === 'confer' && !isBroadcast(r.arg) && <Confer id={r.arg} />}
         <Suspense fallback={<div className="page"><p className="hint pad">{t('loading')}</p></div>}>
+          {r.page === 'confer' && isBroadcast(r.arg) && <Broadcasts id={r.arg.split('/')[1] ?? ''} />}
           {r.page === 'alarms' && <Alarms />}
           {r.page === 'messages' && <Messages thread={r.arg} />}
           {r.page === 'calls' && <Calls tab={r.arg} />}

@@ -116,6 +116,8 @@ pub struct Seat {
     pub name: String,
     /// The mix for this member, without its own voice; it is published after `Connected` was reported.
     pub listen: StreamId,
+    /// Its far end is only spoken to: it is asked to answer by itself where it can, and need not send anything.
+    pub announces: bool,
     commands: mpsc::Receiver<SeatCommand>,
     reports: mpsc::Sender<(MemberId, SeatReport)>,
     look: Option<watch::Receiver<Option<StreamId>>>,
@@ -131,13 +133,20 @@ impl Seat {
         commands: mpsc::Receiver<SeatCommand>,
         reports: mpsc::Sender<(MemberId, SeatReport)>,
     ) -> Self {
-        Seat { member, conference, number, name, listen, commands, reports, look: None }
+        Seat { member, conference, number, name, listen, announces: false, commands, reports, look: None }
     }
 
     /// With the picture that the conference chooses for this member.
     #[must_use]
     pub fn with_look(mut self, look: watch::Receiver<Option<StreamId>>) -> Self {
         self.look = Some(look);
+        self
+    }
+
+    /// For a far end that is only spoken to.
+    #[must_use]
+    pub fn announcing(mut self) -> Self {
+        self.announces = true;
         self
     }
 

@@ -410,6 +410,8 @@ impl Standing {
             Stage::Given { .. } => {}
         }
         let timeout = Duration::from_secs(u64::from(self.shared.config.media_timeout));
+        // A loudspeaker may have nothing to say.
+        let mute = matches!(&self.stage, Stage::Seated { seat, .. } if seat.announces);
         if now >= self.next_books {
             self.next_books = now + BOOKS_EVERY;
             let leg = self.account();
@@ -427,7 +429,7 @@ impl Standing {
         {
             self.hang_up(End::Failed(Reason::MediaKeys.with(failure)));
         }
-        if self.end.is_none() && self.leg.silent_for(now).is_some_and(|s| s >= timeout) {
+        if self.end.is_none() && !mute && self.leg.silent_for(now).is_some_and(|s| s >= timeout) {
             self.hang_up(End::fault(Reason::MediaTimeout));
         }
         self.check_timer(now);

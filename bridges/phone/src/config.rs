@@ -116,6 +116,8 @@ pub struct Config {
     pub message_number: String,
     /// Texts a minute of one account; more get 480.
     pub messages_per_minute: u32,
+    /// Header lines of calls to phones that are only spoken to (emergency broadcasts): what makes them answer by themselves.
+    pub auto_answer: Vec<String>,
     /// Both phones hear a tone before an operator comes into their call.
     pub insert_tone: bool,
     /// Ways to other telephone networks.
@@ -165,6 +167,11 @@ impl Default for Config {
             floor_emergency: "9".to_owned(),
             message_number: "hall".to_owned(),
             messages_per_minute: 60,
+            auto_answer: vec![
+                "Answer-Mode: Auto".to_owned(),
+                "Call-Info: <sip:broadcast@skybridge.invalid>;answer-after=0".to_owned(),
+                "Alert-Info: <http://skybridge.invalid>;info=alert-autoanswer;delay=0".to_owned(),
+            ],
             insert_tone: true,
             trunk: Vec::new(),
             route: Vec::new(),
@@ -231,6 +238,16 @@ impl Config {
             "must be 1 to 32 letters, digits or -._*#",
         );
         want((1..=6_000).contains(&self.messages_per_minute), "messages_per_minute", "must lie between 1 and 6000");
+        let line = |l: &String| {
+            let sound = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let short = l.len() <= 200 && l.bytes().all(|b| (b' '..=b'~').contains(&b));
+            short && l.split_once(": ").is_some_and(|(name, value)| sound(name) && !value.trim().is_empty())
+        };
+        want(
+            self.auto_answer.len() <= 8 && self.auto_answer.iter().all(line),
+            "auto_answer",
+            "has up to 8 lines as \"Name: value\", each of at most 200 ASCII characters",
+        );
         want(self.max_transcoded <= 10_000, "max_transcoded", "must be at most 10000");
         out.extend(self.fraud.problems());
         out.extend(self.siprec.problems());

@@ -124,6 +124,12 @@ async fn ring(
     let Some(first) = callee.reaches.first() else { return Err(End::fault(Reason::NotRegistered)) };
     let mut leg = open_leg(shared, &first.target, &seat.member.0, &callee.party.name).map_err(End::fault)?;
     let (mut offer, mut text) = leg.offer();
+    if seat.announces
+        && let Some(sound) = leg.offer_sound()
+    {
+        // A loudspeaker has no screen.
+        (offer, text) = sound;
+    }
     let caller = CallParty::new(&seat.number, &seat.name);
     let ring = Ring {
         caller: &caller,
@@ -132,6 +138,7 @@ async fn ring(
         hops: 70,
         referred_by: None,
         hidden: false,
+        announces: seat.announces,
     };
     // Dropping it cancels what still rings.
     let mut fork = Fork::start(shared, &ring, &text);

@@ -165,6 +165,14 @@ pub fn floor(data: &[u8]) {
     }
 }
 
+/// Sound files: what was read is written so that it is read again, and is as long as its bound says.
+pub fn wav(data: &[u8]) {
+    if let Ok(wav) = crate::wav::Wav::parse(data, 10) {
+        assert!(wav.seconds() <= 10.0);
+        assert_eq!(crate::wav::Wav::parse(&wav.write(), 10).as_ref(), Ok(&wav));
+    }
+}
+
 /// AMR payloads in both framings: what was read is written so that it is read again; format parameters.
 pub fn amr(data: &[u8]) {
     use crate::amr::{Form, Terms, next_stored, pack, unpack};

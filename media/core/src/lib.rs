@@ -42,6 +42,7 @@ pub mod time;
 pub mod tones;
 pub mod ts;
 pub mod vp8;
+pub mod wav;
 
 pub use codec::{Codec, Decoding, MediaKind};
 pub use error::ParseError;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Entry = fn(&[u8]);
 
 /// Name, entry point, and the kinds of seeds that it likes.
-const TARGETS: [(&str, Entry, &[&str]); 26] = [
+const TARGETS: [(&str, Entry, &[&str]); 31] = [
     ("sip_prepass", sip::fuzz::prepass, &["sip"]),
     ("sip_message", sip::fuzz::message, &["sip"]),
     ("sip_stream", sip::fuzz::stream, &["sip"]),
@@ -28,6 +28,7 @@ const TARGETS: [(&str, Entry, &[&str]); 26] = [
     ("vp8", media_core::fuzz::vp8, &["vp8", "bin"]),
     ("dtmf", media_core::fuzz::dtmf, &["dtmf", "rtp"]),
     ("amr", media_core::fuzz::amr, &["amr", "rtp"]),
+    ("wav", media_core::fuzz::wav, &["wav", "bin"]),
     ("floor", media_core::fuzz::floor, &["floor", "rtcp"]),
     ("media_keys", media_secure::fuzz::description, &["keys", "sdp"]),
     ("media_handshake", media_secure::fuzz::handshake, &["bin", "rtp"]),
@@ -168,6 +169,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
         ("framed", framed),
         ("rtcp", rtcp),
         ("floor", floor),
+        ("wav", media_core::wav::Wav { rate: 8000, samples: (0..400).collect() }.write()),
         ("radio", b"<ptt><op>taken</op><user>sip:1234@gw</user><name>Zhang</name><emergency>true</emergency></ptt>".to_vec()),
         ("radio", b"Signal=*\r\nCaller=77\r\n$GPRMC,023042,A,3112.3400,N,12128.9100,E,0.0,0.0,010124,,".to_vec()),
         ("radio", b"{\"op\":\"request\",\"user\":\"8\",\"lon\":121.47,\"lat\":31.23,\"status\":\"3\"}".to_vec()),

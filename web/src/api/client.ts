@@ -2,7 +2,7 @@
 import type {
   Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
-  Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
+  Account, ApiErrorBody, AuditEntry, Broadcast, BroadcastList, BroadcastName, BroadcastOrder, BroadcastSound, BroadcastSource, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
   Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Thread, Trace, Wall, Whose,
 } from './types';
 
@@ -191,6 +191,27 @@ export const api = {
   changePatch: (id: string, p: { a_to_b?: boolean; b_to_a?: boolean; minutes?: number }) => json<Patch>(`patches/${seg(id)}`, { method: 'PATCH', json: p }),
   removePatch: (id: string) => none(`patches/${seg(id)}`, { method: 'DELETE' }),
   removeMember: (id: string, m: string) => none(`conferences/${seg(id)}/members/${seg(m)}`, { method: 'DELETE' }),
+
+  broadcasts: () => json<Items<Broadcast>>('broadcasts'),
+  broadcast: (id: string) => json<Broadcast>(`broadcasts/${seg(id)}`),
+  /** Given twice: the first answer is a token, behind which the operator was asked already. A long text takes the engine a while. */
+  startBroadcast: async (order: BroadcastOrder): Promise<Broadcast> => {
+    const give = (confirm?: string) => json<Broadcast>('broadcasts', { method: 'POST', json: { order, ...(confirm ? { confirm } : {}) }, timeoutMs: 45_000 });
+    try { return await give(); } catch (e) {
+      const token = e instanceof ApiError && e.code === 'confirmation_required' ? (e.more.confirm as { token?: string } | undefined)?.token : undefined;
+      if (!token) throw e;
+      return give(token);
+    }
+  },
+  stopBroadcast: (id: string) => none(`broadcasts/${seg(id)}/stop`, { method: 'POST' }),
+  broadcastWhip: (id: string, sdp: string) => offer(`broadcasts/${seg(id)}/whip`, sdp),
+  previewBroadcast: async (source: BroadcastSource, chime: boolean) => (await ask('broadcasts/preview', { method: 'POST', json: { source, chime }, timeoutMs: 45_000 })).blob(),
+  broadcastLists: () => json<Items<BroadcastList>>('broadcast-lists'),
+  addBroadcastList: (l: { name: string; targets: BroadcastName[] }) => json<BroadcastList>('broadcast-lists', { method: 'POST', json: l }),
+  deleteBroadcastList: (id: string) => none(`broadcast-lists/${seg(id)}`, { method: 'DELETE' }),
+  broadcastSounds: () => json<Items<BroadcastSound>>('broadcast-sounds'),
+  addBroadcastSound: (name: string, file: Blob) => json<BroadcastSound>(`broadcast-sounds${query({ name })}`, { method: 'POST', file, timeoutMs: 120_000 }),
+  deleteBroadcastSound: (id: string) => none(`broadcast-sounds/${seg(id)}`, { method: 'DELETE' }),
 
   talks: () => json<Items<Talk>>('talks'),
   beginTalk: (channels: readonly string[]) => json<Talk>('talks', { method: 'POST', json: { channels } }),

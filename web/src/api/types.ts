@@ -74,6 +74,18 @@ export interface Member {
   /** The side room that it is in, and the member who alone hears it. */
   side_room: string | null; whispers_to: string | null;
 }
+export type BroadcastTargetState = 'waiting' | 'calling' | 'ringing' | 'speaking' | 'said' | 'partly' | 'no_answer' | 'failed' | 'stopped' | 'interrupted';
+export interface BroadcastTarget extends Text { n: number; to: string; name: string; state: BroadcastTargetState; tries: number; heard: number; position: number; code: string | null; next_zh: string; next_en: string; changed_at: string }
+export type BroadcastSource = { kind: 'text'; text: string; language?: string | null; words_per_minute?: number | null } | { kind: 'sound'; sound: string } | { kind: 'live' };
+export interface BroadcastName { to: string; name: string }
+export interface BroadcastOrder { name: string; source: BroadcastSource; targets: BroadcastName[]; rounds: number; pause: number; chime: boolean; retries?: number }
+/** One emergency broadcast. `seconds` is the length of one round; `targets` is left out in lists. */
+export interface Broadcast {
+  id: string; name: string; by: string; stopped_by: string | null; state: 'running' | 'done' | 'stopped' | 'interrupted'; source: BroadcastSource; rounds: number; pause: number; chime: boolean; seconds: number;
+  started_at: string; ended_at: string | null; microphone: boolean; counts: Partial<Record<BroadcastTargetState, number>>; targets?: BroadcastTarget[];
+}
+export interface BroadcastList { id: string; name: string; targets: BroadcastName[] }
+export interface BroadcastSound { id: string; name: string; seconds: number; by: string; at: string }
 export type MemberRole = 'chair' | 'speaker' | 'listener';
 /** Two conferences that are joined. */
 export interface Patch { id: string; a: string; b: string; a_to_b: boolean; b_to_a: boolean; until: string | null }
@@ -203,6 +215,7 @@ export type ServerEvent =
     | { type: 'member_left'; conference: string; member: string; reason: Text }
     | { type: 'member_moved'; member: string; from: string; from_name: string; to: string }
     | { type: 'patches'; patches: Patch[] }
+    | { type: 'broadcast'; broadcast: Broadcast; targets: BroadcastTarget[] }
     | { type: 'floor'; conference: string; floor: Floor }
     | { type: 'floor_notice'; conference: string; member: string; notice: FloorNotice }
     | { type: 'levels'; conference: string; levels: Levels }

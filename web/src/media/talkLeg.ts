@@ -19,8 +19,9 @@ export class TalkLeg {
     return pc.localDescription!.sdp;
   }
 
-  async answer(talk: string, sdp: string): Promise<void> {
-    const a = await api.talkWhip(talk, sdp);
+  /** `post`: where the offer goes; a talk's microphone unless it is said. */
+  async answer(talk: string, sdp: string, post = api.talkWhip): Promise<void> {
+    const a = await post(talk, sdp);
     this.leg = a.leg; legBegan(a.leg, () => this.close());
     if (!this.pc) { this.close(); return; }
     await this.pc.setRemoteDescription({ type: 'answer', sdp: a.answer });

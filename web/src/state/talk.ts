@@ -34,7 +34,7 @@ export function phaseOf(v: Pick<Talk, 'microphone'> & { targets: readonly Pick<T
 const KEEP_MICROPHONE_MS = 30_000;
 let kept: MediaStream | null = null;
 let letGo: ReturnType<typeof setTimeout> | undefined;
-async function microphone(): Promise<MediaStream> {
+export async function microphone(): Promise<MediaStream> {
   clearTimeout(letGo);
   if (kept?.getAudioTracks()[0]?.readyState === 'live') return kept;
   if (!navigator.mediaDevices?.getUserMedia) throw mediaError('insecure');
@@ -44,7 +44,7 @@ async function microphone(): Promise<MediaStream> {
   return kept;
 }
 /** Opened again within half a minute it costs nothing; longer it is not held open. */
-function release() {
+export function release() {
   for (const t of kept?.getAudioTracks() ?? []) t.enabled = false;
   clearTimeout(letGo);
   letGo = setTimeout(() => { for (const t of kept?.getTracks() ?? []) t.stop(); kept = null; }, KEEP_MICROPHONE_MS);

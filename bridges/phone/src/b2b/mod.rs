@@ -411,7 +411,8 @@ impl Calling<'_> {
         let hidden = self.caller.number == "anonymous" || wants_privacy(&self.request.headers);
         let mut sent = sdp::offer(from, local, None, from.direction);
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: self.caller, callee, reaches, hops: self.hops, referred_by: None, hidden };
+        let ring =
+            Ring { caller: self.caller, callee, reaches, hops: self.hops, referred_by: None, hidden, announces: false };
         let mut fork = Fork::start(self.shared, &ring, &sent.to_string());
         let _rings = Rings::at(self.line, callee);
         let seconds = Duration::from_secs(u64::from(self.shared.config.ring_timeout));

@@ -39,6 +39,8 @@ pub(crate) struct Ring<'a> {
     pub referred_by: Option<&'a str>,
     /// The caller wants not to be shown (RFC 3323).
     pub hidden: bool,
+    /// The phone is only spoken to: it is asked to answer by itself.
+    pub announces: bool,
 }
 
 /// What each branch needs for the INVITEs that it sends one after the other.
@@ -48,6 +50,7 @@ struct Plan {
     hops: u32,
     referred_by: Option<String>,
     hidden: bool,
+    announces: bool,
     sdp: String,
     /// The address in it.
     address: IpAddr,
@@ -182,6 +185,7 @@ impl Fork {
                 hops: ring.hops,
                 referred_by: ring.referred_by.map(str::to_owned),
                 hidden: ring.hidden,
+                announces: ring.announces,
                 sdp: sdp.to_owned(),
                 address: first.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             });
@@ -295,6 +299,12 @@ fn invite(shared: &Shared, plan: &Plan, reach: &Reach, address: IpAddr, security
         // RFC 3892, by a name that is proven: what the phone wrote itself is not.
         let host = shared.ctx.sip.local_address(&reach.target).ip().to_string();
         request.headers.set("Referred-By", format!("<{}>", Uri::sip(account, &host, None)));
+    }
+    if plan.announces && reach.way.is_none() {
+        // What phones of several makes answer by themselves for; a foreign network is not asked.
+        for (name, value) in shared.config.auto_answer.iter().filter_map(|line| line.split_once(": ")) {
+            request.headers.push(name, value);
+        }
     }
     request.headers.set("Max-Forwards", plan.hops.to_string());
     request.headers.set("Supported", "timer, 100rel");

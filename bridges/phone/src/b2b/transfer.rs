@@ -165,7 +165,15 @@ impl Transfer {
         let mut sent = sdp::offer(&rest.1.for_another(), local, None, Direction::SendRecv);
         let mut origin = OriginVersion::new(u64::from(rand::random::<u32>() >> 1));
         origin.stamp(&mut sent, "skybridge", local.address);
-        let ring = Ring { caller: rest.0, callee: &callee, reaches, hops: 70, referred_by: Some(asker), hidden };
+        let ring = Ring {
+            caller: rest.0,
+            callee: &callee,
+            reaches,
+            hops: 70,
+            referred_by: Some(asker),
+            hidden,
+            announces: false,
+        };
         let fork = Fork::start(shared, &ring, &sent.to_string());
         let deadline = Instant::now() + Duration::from_secs(u64::from(shared.config.ring_timeout));
         Ok(Transfer { by, to, local, origin, sent, fork, deadline, rang: false, place })

@@ -280,6 +280,7 @@ impl Waiting<'_> {
                 hops: 70,
                 referred_by: None,
                 hidden: self.side.party.number == "anonymous",
+                announces: false,
             })
             .collect();
         let fork = Fork::start_all(self.shared, &rings, &sent.to_string());

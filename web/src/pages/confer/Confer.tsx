@@ -51,7 +51,7 @@ export function Confer({ id }: { id: string }) {
   return (
     <div className={`page confer ${board ? 'confer-board' : c && writing ? 'confer-wide' : ''}`}>
       <aside className="side side-left">
-        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
+        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}<Button icon="megaphone" testId="broadcast-open" title={t('bc.title')} aria-label={t('bc.title')} onClick={() => go('/confer/broadcast')} />{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
         {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
         <ul className="conf-list">
           {list.map((x) => (
