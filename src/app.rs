@@ -66,6 +66,7 @@ pub struct App {
     pub legs: Legs,
     pub scenes: Scenes,
     pub conferences: Conferences,
+    pub guests: crate::guests::Guests,
     pub talks: crate::talk::Talks,
     pub recorder: Recorder,
     /// Playbacks of devices' own recordings.
@@ -247,6 +248,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         wrong_pins: 9,
         call_back: settings.calls.call_back_tries > 0,
         loudness: settings.hall.loudness,
+        lobby_most: settings.hall.lobby_members as usize,
+        lobby_wait: Duration::from_secs(u64::from(settings.hall.lobby_minutes) * 60),
     };
     let context = |conferences: &Conferences| BridgeContext {
         hub: hub.clone(),
@@ -280,6 +283,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         Messages::new(settings.messages.clone(), settings.site.data.join("messages"), store.clone(), events.clone());
     let metrics = Metrics::new(registry_of_metrics).map_err(because("metrics"))?;
 
+    let guests = crate::guests::Guests::open(store.clone()).await.map_err(because("stored guests"))?;
     let fetches = Fetches::new(settings.site.data.join("fetch"), settings.recorder.fetch_parallel);
     let priorities = store.priorities().await.map_err(because("stored priorities"))?.into_iter().collect();
     let leases = Leases::new(Duration::from_secs(u64::from(settings.hall.camera_hold_s)));
@@ -301,6 +305,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         legs: Legs::default(),
         scenes,
         conferences,
+        guests,
         talks: crate::talk::Talks::default(),
         recorder,
         playbacks: Playbacks::default(),
@@ -337,6 +342,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::softphone::guard(app.clone()));
     tasks.spawn(crate::trunks::follow(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
+    tasks.spawn(crate::guests::run(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tokio::spawn(app.messages.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));

@@ -17,6 +17,7 @@ pub mod devrec;
 pub mod events;
 pub mod floor;
 pub mod followers;
+pub mod guests;
 pub mod leases;
 pub mod legs;
 pub mod lists;

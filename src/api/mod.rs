@@ -15,7 +15,9 @@ mod devices;
 mod directory;
 mod error;
 mod events;
+mod guest;
 mod legs;
+mod lobby;
 mod messages;
 mod patches;
 mod phones;
@@ -82,6 +84,8 @@ impl utoipa::Modify for Security {
         components.add_security_scheme("token", SecurityScheme::Http(token));
         let cookie = ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        let guest = ApiKey::Cookie(ApiKeyValue::new(guest::COOKIE));
+        components.add_security_scheme("guest", SecurityScheme::ApiKey(guest));
     }
 }
 
@@ -142,6 +146,17 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::change_member, conferences::remove_member))
         .routes(routes!(conferences::press))
         .routes(routes!(conferences::revoke_floor))
+        .routes(routes!(lobby::list, lobby::order))
+        .routes(routes!(lobby::links, lobby::make_link))
+        .routes(routes!(lobby::withdraw))
+        .routes(routes!(guest::look))
+        .routes(routes!(guest::enter, guest::show, guest::leave))
+        .routes(routes!(guest::whip))
+        .routes(routes!(guest::picture))
+        .routes(routes!(guest::show_leg, guest::end_leg))
+        .routes(routes!(guest::change))
+        .routes(routes!(guest::texts, guest::write))
+        .routes(routes!(guest::stream))
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::threads))
         .routes(routes!(messages::send_file))

@@ -397,7 +397,7 @@ mod tests {
     use media_hub::{Hub, HubLimits, StreamId};
 
     use super::*;
-    use crate::conference::{ConferenceLimits, MemberChange};
+    use crate::conference::{ConferenceChange, ConferenceLimits, MemberChange};
     use crate::events::Events;
     use crate::store::Store;
 
@@ -413,7 +413,7 @@ mod tests {
         async fn with(phones: usize) -> Hall {
             let dir = crate::testing::TempDir::new();
             let store = Store::open(&dir.path().join("t.db")).await.unwrap();
-            let limits = ConferenceLimits { members: 9, wrong_pins: 9, call_back: false, loudness: true };
+            let limits = ConferenceLimits { members: 9, wrong_pins: 9, ..ConferenceLimits::default() };
             let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
             let id = all.create("patrol", None, "").await.unwrap().id;
             let mut seats = Vec::new();
@@ -439,7 +439,7 @@ mod tests {
         }
 
         async fn half_duplex(&self, on: bool) {
-            self.all.change(&self.id, None, None, None, Some(on)).await.unwrap();
+            self.all.change(&self.id, ConferenceChange { half_duplex: Some(on), ..Default::default() }).await.unwrap();
         }
 
         async fn told(&mut self, seat: usize) -> FloorNotice {

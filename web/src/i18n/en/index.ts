@@ -2,6 +2,7 @@ import type { Key } from '../zh';
 import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
+import { guests } from './guests';
 import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
@@ -10,4 +11,4 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...guests, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };

@@ -2,6 +2,7 @@
 import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
+import { guests } from './guests';
 import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
@@ -10,6 +11,6 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const pages = { shell, watch, confer, messages, replay, calls, phone, alarms, devices, admin };
-export const zh = { ...shell, ...watch, ...confer, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const pages = { shell, watch, confer, guests, messages, replay, calls, phone, alarms, devices, admin };
+export const zh = { ...shell, ...watch, ...confer, ...guests, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
 export type Key = keyof typeof zh;

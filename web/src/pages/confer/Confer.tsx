@@ -18,6 +18,7 @@ import { AddPanel } from './AddPanel';
 import { MessagePane } from '../messages/MessagePane';
 import { FloorBar } from './FloorBar';
 import { Hands } from './Hands';
+import { LobbyBar } from './LobbyBar';
 import { Members } from './Members';
 import { PatchBoard } from './PatchBoard';
 
@@ -58,7 +59,7 @@ export function Confer({ id }: { id: string }) {
             <li key={x.id}><button type="button" aria-current={x.id === c?.id && !board ? 'true' : undefined} data-testid={`conference-${x.id}`} onClick={() => go(`/confer/${encodeURIComponent(x.id)}`)}>
               <b>{x.name}</b>
               <span className="num">{x.number && <span>{t('conf.number', { n: x.number })}</span>}<span>{t('conf.members', { n: x.members.filter((m) => m.kind !== 'patch').length })}</span></span>
-              <span className="conf-flags">{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
+              <span className="conf-flags">{x.waiting.length > 0 && <span className="conf-waits" data-testid={`conference-${x.id}-waits`}><Icon name="wait" />{t('lobby.waiting', { n: x.waiting.length })}</span>}{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
             </button></li>
           ))}
         </ul>
@@ -102,6 +103,7 @@ function Room({ c, writing, onWriting }: { c: Conference; writing: boolean; onWr
         {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
       </div>
       {c.floor && <FloorBar c={c} floor={c.floor} canSteer={steers} />}
+      <LobbyBar c={c} canSteer={steers} />
       <Hands c={c} canSteer={steers} />
       <div className="room"><MainPicture c={c} canTake={steers} /><Members c={c} canSteer={steers} /></div>
     </main>
