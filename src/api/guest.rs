@@ -430,7 +430,7 @@ pub struct GuestText {
 }
 
 fn text_view(row: MessageRow, guest: &GuestInfo) -> GuestText {
-    let own = row.sender == guest.who();
+    let own = row.sender == guest.sender();
     GuestText { id: row.id, at: row.at, name: row.name, text: row.text, file: row.file.map(|f| f.name), own }
 }
 
@@ -473,7 +473,7 @@ pub async fn write(
     }
     let new = New {
         thread: format!("conference:{id}"),
-        sender: guest.0.who(),
+        sender: guest.0.sender(),
         name: guest.0.name.clone(),
         link: "guest".to_owned(),
         text: body.text,
@@ -513,7 +513,7 @@ fn text_in(app: &Shared, guest: &GuestInfo, event: &str) -> Option<GuestText> {
         name: word("name")?,
         text: word("text")?,
         file: message["file"]["name"].as_str().map(str::to_owned),
-        own: message["sender"].as_str()? == guest.who(),
+        own: message["sender"].as_str()? == guest.sender(),
     })
 }
 

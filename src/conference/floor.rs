@@ -99,7 +99,7 @@ impl Half {
         let can = self.can.get(&member.id).copied();
         let priority = match (member.kind, can.is_some_and(|c| !c.revocable)) {
             _ if member.role == MemberRole::Chair => CHAIR,
-            (MemberKind::Browser, _) => CONSOLE,
+            (MemberKind::Browser, _) if !member.guest => CONSOLE,
             (_, true) => OPEN_CHANNEL,
             _ => FIELD,
         };

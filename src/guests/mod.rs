@@ -51,6 +51,11 @@ impl GuestInfo {
     pub fn who(&self) -> String {
         format!("guest:{}", self.hash)
     }
+
+    /// Who wrote a text of his: names him among guests without telling the whole hash.
+    pub fn sender(&self) -> String {
+        format!("guest:{}", self.hash.get(..12).unwrap_or_default())
+    }
 }
 
 fn now() -> i64 {

@@ -26,7 +26,7 @@ export function GuestRoom({ t, guest, local, texts, setTexts, onLeave }: { t: T;
     const mix = new Audio();
     const member = new WhipMember('', '', stream, {
       mix: (s) => { mix.srcObject = s; mix.autoplay = true; void mix.play().catch(() => {}); },
-      state: (s) => setState(s.phase),
+      state: (s) => { setState(s.phase); if (s.phase === 'off' && s.error) setProblem(document.documentElement.lang === 'en' ? s.error.en : s.error.zh); },
     }, voice);
     testHandle.setMember(() => ({ pc: member.pc, id: member.id }));
     member.join();
