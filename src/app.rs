@@ -59,6 +59,7 @@ pub struct App {
     pub alarms: AlarmDesk,
     pub books: crate::calls::Books,
     pub lists: crate::lists::CallLists,
+    pub schedules: crate::schedule::Schedules,
     /// Tells the alarm desk that somebody has seen an alarm.
     pub acknowledged: mpsc::Sender<String>,
     pub trees: Trees,
@@ -283,6 +284,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         Messages::new(settings.messages.clone(), settings.site.data.join("messages"), store.clone(), events.clone());
     let metrics = Metrics::new(registry_of_metrics).map_err(because("metrics"))?;
 
+    let schedules = crate::schedule::Schedules::open(store.clone()).await.map_err(because("stored times"))?;
     let guests = crate::guests::Guests::open(store.clone()).await.map_err(because("stored guests"))?;
     let fetches = Fetches::new(settings.site.data.join("fetch"), settings.recorder.fetch_parallel);
     let priorities = store.priorities().await.map_err(because("stored priorities"))?.into_iter().collect();
@@ -299,6 +301,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         alarms: AlarmDesk::default(),
         books: crate::calls::Books::default(),
         lists: crate::lists::CallLists::default(),
+        schedules,
         acknowledged,
         trees: Trees::default(),
         endpoint,
@@ -343,6 +346,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::trunks::follow(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
     tasks.spawn(crate::guests::run(app.clone()));
+    tasks.spawn(crate::schedule::run(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tokio::spawn(app.messages.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));

@@ -25,11 +25,13 @@ pub mod messages;
 mod metrics;
 pub mod pictures;
 pub mod scenes;
+pub mod schedule;
 pub mod settings;
 pub mod softphone;
 pub mod store;
 pub mod system;
 pub mod talk;
+pub mod templates;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -134,6 +134,11 @@ impl ApiError {
         self
     }
 
+    /// The words for a log.
+    pub fn en(&self) -> &str {
+        &self.en
+    }
+
     pub fn code(&self) -> &'static str {
         self.code
     }

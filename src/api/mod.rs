@@ -27,6 +27,7 @@ mod playback;
 mod probes;
 mod queues;
 mod recordings;
+mod schedules;
 mod session;
 mod sip_ws;
 mod softphone;
@@ -34,6 +35,7 @@ mod steer;
 mod streams;
 mod system;
 mod talks;
+mod templates;
 pub mod time;
 mod tracks;
 mod trunks;
@@ -207,6 +209,14 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(call_lists::replace, call_lists::delete))
         .routes(routes!(call_lists::start))
         .routes(routes!(call_lists::stop))
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::replace, templates::delete))
+        .routes(routes!(templates::start))
+        .routes(routes!(templates::again))
+        .routes(routes!(templates::stop))
+        .routes(routes!(templates::keep_as))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::replace, schedules::delete))
         .routes(routes!(trunks::list))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))

@@ -19,6 +19,21 @@ impl Conferences {
         Some(phones.filter_map(|m| Some((number(m.dial.as_deref()?)?.to_owned(), m.name.clone()))).collect())
     }
 
+    /// The numbers behind the phones of a conference, as (member, number). None: there is no such conference.
+    pub fn dials(&self, id: &str) -> Option<Vec<(String, String)>> {
+        let rooms = self.lock();
+        let phones = rooms.get(id)?.members.values().filter(|m| m.kind == MemberKind::Phone);
+        Some(
+            phones
+                .filter_map(|m| {
+                    let dial = m.dial.as_deref()?;
+                    let dial = if dial.starts_with("radio:") { dial } else { number(dial)? };
+                    Some((m.id.0.clone(), dial.to_owned()))
+                })
+                .collect(),
+        )
+    }
+
     /// The conference of a number, and whether the far end `from` (`phone:8001`) may write into it: members always, others where
     /// neither PIN nor lock nor lobby keeps them out. None: there is none.
     pub fn door(&self, dialled: &str, from: &str) -> Option<(String, bool)> {

@@ -1,4 +1,4 @@
-//! What a duty desk keeps: queues, pick-up groups, call lists. Each is a JSON body under its kind and id.
+//! What a duty desk keeps: queues, pick-up groups, call lists, templates and times of conferences. Each is a JSON body under its kind and id.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,8 @@ pub enum DeskKind {
     Queue,
     PickupGroup,
     CallList,
+    Template,
+    Schedule,
 }
 
 impl DeskKind {
@@ -20,6 +22,8 @@ impl DeskKind {
             DeskKind::Queue => "queue",
             DeskKind::PickupGroup => "pickup_group",
             DeskKind::CallList => "call_list",
+            DeskKind::Template => "template",
+            DeskKind::Schedule => "schedule",
         }
     }
 }

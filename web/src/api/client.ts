@@ -3,7 +3,7 @@ import type {
   Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
   Account, ApiErrorBody, AuditEntry, Capture, Conference, Device, DeviceRecordings, Fetch, GuestLink, Items, Job, Layout, Leg, Member, MadeLink, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
-  Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Thread, Trace, Wall, Whose,
+  Scheduled, ScheduleSettings, Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Template, TemplateSettings, Thread, Trace, Wall, Whose,
 } from './types';
 
 import type { Answers, Lease, Order, Outcome, Query, Target } from './control';
@@ -186,6 +186,18 @@ export const api = {
   guestLinks: (id: string) => json<Items<GuestLink>>(`conferences/${seg(id)}/links`),
   makeGuestLink: (id: string, l: { name: string; role: 'speaker' | 'listener'; camera: boolean; minutes: number; uses: number }) => json<MadeLink>(`conferences/${seg(id)}/links`, { method: 'POST', json: l }),
   withdrawGuestLink: (id: string, link: string) => none(`conferences/${seg(id)}/links/${seg(link)}`, { method: 'DELETE' }),
+  templates: () => json<Items<Template>>('templates'),
+  addTemplate: (x: TemplateSettings) => json<Template>('templates', { method: 'POST', json: x }),
+  putTemplate: (id: string, x: TemplateSettings) => json<Template>(`templates/${seg(id)}`, { method: 'PUT', json: x }),
+  deleteTemplate: (id: string) => none(`templates/${seg(id)}`, { method: 'DELETE' }),
+  startTemplate: (id: string) => json<CallRun>(`templates/${seg(id)}/start`, { method: 'POST' }),
+  callAgain: (id: string, members?: number[]) => json<CallRun>(`templates/${seg(id)}/again`, { method: 'POST', json: { members } }),
+  stopTemplate: (id: string) => none(`templates/${seg(id)}/stop`, { method: 'POST' }),
+  keepAsTemplate: (conference: string, name: string) => json<Template>(`conferences/${seg(conference)}/template`, { method: 'POST', json: { name } }),
+  schedules: () => json<Items<Scheduled>>('schedules'),
+  addSchedule: (s: ScheduleSettings) => json<Scheduled>('schedules', { method: 'POST', json: s }),
+  putSchedule: (id: string, s: ScheduleSettings) => json<Scheduled>(`schedules/${seg(id)}`, { method: 'PUT', json: s }),
+  deleteSchedule: (id: string) => none(`schedules/${seg(id)}`, { method: 'DELETE' }),
   muteAll: (id: string, muted: boolean, spare: readonly string[] = []) => none(`conferences/${seg(id)}/mute`, { method: 'POST', json: { muted, spare } }),
   hand: (id: string, m: string, raised: boolean) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/hand`, { method: 'PUT', json: { raised } }),
   side: (id: string, m: string, side: { room?: string; whisper?: string }) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/side`, { method: 'PUT', json: side }),

@@ -101,6 +101,16 @@ export interface Waiter { id: string; kind: 'phone' | 'browser'; name: string; f
 export interface GuestLink { id: string; conference: string; name: string; role: 'speaker' | 'listener'; camera: boolean; created_by: string; created_at: string; expires_at: string; uses: number; used: number; withdrawn: boolean; guests: number }
 /** The path holds the token; it is told this once. */
 export interface MadeLink { link: GuestLink; path: string; url: string | null }
+/** A member of a template: a number, or the channel of a camera or radio group. */
+export interface TemplateMember { number: string; name: string; role?: MemberRole }
+export interface TemplateSettings {
+  name: string; number: string | null; pin: string | null; half_duplex: boolean; lobby: Conference['lobby']; record: boolean;
+  mode: 'all' | 'in_order'; retries: number; ring_time: number; pause: number; members: TemplateMember[];
+}
+export interface Template extends TemplateSettings { id: string; pin_set: boolean; run: CallRun | null }
+/** A conference at a time, on the clock of the hall. */
+export interface ScheduleSettings { name: string; template: string | null; at: string; minutes: number; repeat: 'none' | 'daily' | 'weekly'; open_before: number }
+export interface Scheduled extends ScheduleSettings { id: string; next_at: string | null; conference: string | null; zone: string }
 export interface Floor {
   taken: { member: string; name: string; number: string; link: Link; priority: number; emergency: boolean; since: string; stopped: boolean } | null;
   /** Members who wait, the next one first. */
@@ -213,6 +223,7 @@ export type ServerEvent =
     | { type: 'member_left'; conference: string; member: string; reason: Text }
     | { type: 'member_moved'; member: string; from: string; from_name: string; to: string }
     | { type: 'patches'; patches: Patch[] }
+    | { type: 'schedules'; items: Scheduled[] }
     | { type: 'lobby'; conference: string; waiting: Waiter[] }
     | { type: 'floor'; conference: string; floor: Floor }
     | { type: 'floor_notice'; conference: string; member: string; notice: FloorNotice }

@@ -80,7 +80,7 @@ export function apply(e: ServerEvent) {
     case 'notice': say(e.severity, e, e.object, e.at); break;
     case 'system': system.set(e.system); break;
     case 'recording': case 'picture': case 'picture_removed': case 'snapshot': case 'device_playback': case 'device_playback_ended': case 'device_fetch': case 'device_fetch_removed': case 'lagged': break;
-    case 'message': case 'message_removed': case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': break;
+    case 'message': case 'message_removed': case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': case 'schedules': break;
     case 'alarm': case 'positions': case 'wish': case 'look': case 'floor_notice': case 'member_moved': break;
   }
   for (const f of [...listeners]) f(e);

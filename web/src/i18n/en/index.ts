@@ -3,6 +3,7 @@ import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
 import { guests } from './guests';
+import { plans } from './plans';
 import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
@@ -11,4 +12,4 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...guests, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...guests, ...plans, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };

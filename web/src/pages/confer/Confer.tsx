@@ -21,6 +21,7 @@ import { Hands } from './Hands';
 import { LobbyBar } from './LobbyBar';
 import { Members } from './Members';
 import { PatchBoard } from './PatchBoard';
+import { Templates } from './Templates';
 
 /** Whether the messages stand beside the conference, as this browser had it last. */
 const PANE = 'skybridge.conferMessages';
@@ -35,7 +36,8 @@ export function Confer({ id }: { id: string }) {
   const list = [...all.values()].sort((a, b) => (a.started_at ?? '').localeCompare(b.started_at ?? ''));
   const c = all.get(id) ?? (joined ? all.get(joined) : undefined) ?? list[0];
   const [creating, setCreating] = useState(false);
-  const board = id === 'patches';
+  const plans = id === 'templates';
+  const board = id === 'patches' || plans;
   const steers = useSteers(c);
   const [writing, setWriting] = useState(paneWasOpen);
   const toggle = () => { const next = !writing; try { localStorage.setItem(PANE, next ? 'open' : ''); } catch { /* storage forbidden */ } setWriting(next); };
@@ -52,7 +54,7 @@ export function Confer({ id }: { id: string }) {
   return (
     <div className={`page confer ${board ? 'confer-board' : c && writing ? 'confer-wide' : ''}`}>
       <aside className="side side-left">
-        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
+        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="wait" testId="templates-open" pressed={plans} title={t('tpl.title')} aria-label={t('tpl.title')} onClick={() => go(plans ? '/confer' : '/confer/templates')} />}{operator && <Button icon="patch" testId="patch-board" pressed={id === 'patches'} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(id === 'patches' ? '/confer' : '/confer/patches')} />}{operator && <Button icon="plus" testId="conference-new" title={t('conf.new')} aria-label={t('conf.new')} onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
         {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
         <ul className="conf-list">
           {list.map((x) => (
@@ -64,7 +66,7 @@ export function Confer({ id }: { id: string }) {
           ))}
         </ul>
       </aside>
-      {board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} writing={writing} onWriting={toggle} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      {plans ? <Templates canSteer={operator} /> : board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} writing={writing} onWriting={toggle} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
       {c && writing && !board && (
         <aside className="confer-msgs" data-testid="conference-messages" aria-label={t('msg.title')}>
           <div className="side-head"><h2>{t('msg.title')}</h2><Button look="quiet" icon="close" title={t('msg.hide')} aria-label={t('msg.hide')} onClick={toggle} /></div>
