@@ -241,7 +241,7 @@ pub async fn run(app: AppShared) {
             app.conferences.guest_gone(&conference, &hash);
         }
         seconds += 1;
-        if seconds % 60 == 0 {
+        if seconds.is_multiple_of(60) {
             let (guests, links) = app.guests.lock().over(now());
             for hash in guests {
                 close_legs(&app, &hash);
