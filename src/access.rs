@@ -72,11 +72,11 @@ pub struct Access(Arc<Shared>);
 /// How long a checked token is believed without asking the database again.
 const CACHE_FOR: Duration = Duration::from_secs(10);
 
-fn hash_of(token: &str) -> String {
+pub(crate) fn hash_of(token: &str) -> String {
     hex::encode(Sha256::digest(token.as_bytes()))
 }
 
-fn random_word(bytes: usize) -> String {
+pub(crate) fn random_word(bytes: usize) -> String {
     use base64::Engine;
     let raw: Vec<u8> = (0..bytes).map(|_| rand::random::<u8>()).collect();
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw)
@@ -201,6 +201,16 @@ impl Access {
         // Asked again behind the queue: a burst of attempts would pass otherwise.
         locked()?;
         Ok(turn)
+    }
+
+    /// Whether somebody at this address may try another token of a guest's link.
+    pub fn may_guess(&self, from: IpAddr) -> Result<(), SignInError> {
+        self.locked(&format!("guest {from}")).map_or(Ok(()), |s| Err(SignInError::Locked(s)))
+    }
+
+    /// Somebody at this address gave a token that no link has.
+    pub fn guessed_wrong(&self, from: IpAddr) {
+        self.note_failure(format!("guest {from}"));
     }
 
     fn locked(&self, key: &str) -> Option<u64> {

@@ -59,6 +59,7 @@ pub struct App {
     pub alarms: AlarmDesk,
     pub books: crate::calls::Books,
     pub lists: crate::lists::CallLists,
+    pub schedules: crate::schedule::Schedules,
     /// Tells the alarm desk that somebody has seen an alarm.
     pub acknowledged: mpsc::Sender<String>,
     pub trees: Trees,
@@ -66,6 +67,7 @@ pub struct App {
     pub legs: Legs,
     pub scenes: Scenes,
     pub conferences: Conferences,
+    pub guests: crate::guests::Guests,
     pub talks: crate::talk::Talks,
     pub broadcasts: crate::broadcast::Broadcasts,
     /// Sound files for broadcasts.
@@ -250,6 +252,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         wrong_pins: 9,
         call_back: settings.calls.call_back_tries > 0,
         loudness: settings.hall.loudness,
+        lobby_most: settings.hall.lobby_members as usize,
+        lobby_wait: Duration::from_secs(u64::from(settings.hall.lobby_minutes) * 60),
     };
     let context = |conferences: &Conferences| BridgeContext {
         hub: hub.clone(),
@@ -283,6 +287,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         Messages::new(settings.messages.clone(), settings.site.data.join("messages"), store.clone(), events.clone());
     let metrics = Metrics::new(registry_of_metrics).map_err(because("metrics"))?;
 
+    let schedules = crate::schedule::Schedules::open(store.clone()).await.map_err(because("stored times"))?;
+    let guests = crate::guests::Guests::open(store.clone()).await.map_err(because("stored guests"))?;
     let fetches = Fetches::new(settings.site.data.join("fetch"), settings.recorder.fetch_parallel);
     let priorities = store.priorities().await.map_err(because("stored priorities"))?.into_iter().collect();
     let broadcasts = crate::broadcast::Broadcasts::new(&settings);
@@ -300,12 +306,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         alarms: AlarmDesk::default(),
         books: crate::calls::Books::default(),
         lists: crate::lists::CallLists::default(),
+        schedules,
         acknowledged,
         trees: Trees::default(),
         endpoint,
         legs: Legs::default(),
         scenes,
         conferences,
+        guests,
         talks: crate::talk::Talks::default(),
         broadcasts,
         sounds,
@@ -346,6 +354,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::softphone::guard(app.clone()));
     tasks.spawn(crate::trunks::follow(app.clone()));
     tasks.spawn(legs::guard(app.clone()));
+    tasks.spawn(crate::guests::run(app.clone()));
+    tasks.spawn(crate::schedule::run(app.clone()));
     tokio::spawn(app.pictures.clone().caretaker());
     tokio::spawn(app.messages.clone().caretaker());
     tasks.spawn(crate::control::watch(app.clone()));

@@ -1,9 +1,10 @@
-//! Call lists: many phones called into a conference by one order, with live progress.
+//! Call lists: many phones called into a conference by one order, with live progress. Templates call by the same engine: there an
+//! entry may be a camera or a radio group as well, and has a role.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bridge_core::{Fault, MemberId, Timestamp};
+use bridge_core::{ChannelId, Fault, MemberId, Timestamp};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::api::{ApiError, Shared};
-use crate::conference::MemberNews;
+use crate::conference::{MemberNews, MemberRole};
 
 /// Phones of one list that ring at once.
 const AT_ONCE: usize = 32;
@@ -28,9 +29,13 @@ pub enum ListMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListEntry {
+    /// A number; in a template also a channel: a camera joins, a radio group (`radio:GATEWAY/GROUP`) is called.
     pub number: String,
     #[serde(default)]
     pub name: String,
+    /// Given when it has joined; none: a speaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<MemberRole>,
 }
 
 /// A list as it is kept. Times are in seconds.
@@ -111,12 +116,17 @@ pub struct RunView {
 struct Run {
     list: String,
     view: Mutex<RunView>,
-    stop: CancellationToken,
+    /// Of this start; calling again has one of its own.
+    stop: Mutex<CancellationToken>,
 }
 
 impl Run {
     fn lock(&self) -> MutexGuard<'_, RunView> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) -> CancellationToken {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn view(&self) -> RunView {
@@ -156,14 +166,14 @@ impl CallLists {
 
     pub fn forget(&self, list: &str) {
         if let Some((_, run)) = self.runs.remove(list) {
-            run.stop.cancel();
+            run.stop().cancel();
         }
     }
 
     /// Gives up all who have not answered; who has stays in the conference. False when the list does not run.
     pub fn stop(&self, list: &str) -> bool {
         let running = self.runs.get(list).filter(|r| r.lock().state == RunState::Running);
-        running.map(|run| run.stop.cancel()).is_some()
+        running.map(|run| run.stop().cancel()).is_some()
     }
 
     /// Starts a list; a conference is made where none is named. Errors: 409 while it runs.
@@ -194,7 +204,8 @@ impl CallLists {
             revision: 0,
             entries: body.entries.iter().map(entry).collect(),
         };
-        let run = Arc::new(Run { list: id.to_owned(), view: Mutex::new(view), stop: app.shutdown.child_token() });
+        let run =
+            Arc::new(Run { list: id.to_owned(), view: Mutex::new(view), stop: Mutex::new(app.shutdown.child_token()) });
         match self.runs.entry(id.to_owned()) {
             // Two orders at once: the first counts.
             dashmap::Entry::Occupied(old) if old.get().lock().state == RunState::Running => return Err(busy()),
@@ -203,24 +214,75 @@ impl CallLists {
         }
         run.tell(app);
         let view = run.view();
-        tokio::spawn(work(app.clone(), run, body));
+        let all = (0..body.entries.len()).collect();
+        tokio::spawn(work(app.clone(), run, body, all));
+        Ok(view)
+    }
+
+    /// Calls those once more who are not there: `which` by place, or all of them. Errors: 404 where it was not started, or its
+    /// conference has ended; 409 while it runs.
+    pub fn again(
+        &self,
+        app: &Shared,
+        id: &str,
+        body: ListBody,
+        which: Option<Vec<usize>>,
+    ) -> Result<RunView, ApiError> {
+        let missing = || ApiError::not_found(&format!("started list {id}"));
+        let run = self.runs.get(id).map(|r| r.clone()).ok_or_else(missing)?;
+        let mut wanted = Vec::new();
+        {
+            let mut view = run.lock();
+            if app.conferences.get(&view.conference).is_none() {
+                return Err(missing());
+            }
+            if view.state == RunState::Running {
+                return Err(ApiError::conflict("list_runs", "该名单正在呼叫", "this list is being called already"));
+            }
+            let same = view.entries.len() == body.entries.len();
+            if !same || view.entries.iter().zip(&body.entries).any(|(a, b)| a.number != b.number) {
+                return Err(ApiError::conflict(
+                    "list_changed",
+                    "名单已修改，请重新开始",
+                    "the list was changed; start it anew",
+                ));
+            }
+            for (place, entry) in view.entries.iter_mut().enumerate() {
+                let meant = which.as_ref().is_none_or(|w| w.contains(&place));
+                if meant && entry.state != EntryState::Answered {
+                    entry.state = EntryState::Waiting;
+                    wanted.push(place);
+                }
+            }
+            if wanted.is_empty() {
+                return Ok(view.clone());
+            }
+            view.state = RunState::Running;
+            view.revision += 1;
+            *run.stop.lock().unwrap_or_else(PoisonError::into_inner) = app.shutdown.child_token();
+        }
+        run.tell(app);
+        let view = run.view();
+        tokio::spawn(work(app.clone(), run, body, wanted));
         Ok(view)
     }
 }
 
-async fn work(app: Shared, run: Arc<Run>, body: ListBody) {
+async fn work(app: Shared, run: Arc<Run>, body: ListBody, which: Vec<usize>) {
+    let stop = run.stop();
     let body = Arc::new(body);
     let at_once = Arc::new(Semaphore::new(if body.mode == ListMode::All { AT_ONCE } else { 1 }));
     let mut tasks = JoinSet::new();
-    for entry in 0..body.entries.len() {
+    for &entry in &which {
         let (app, run, body) = (app.clone(), run.clone(), body.clone());
         // In order: the semaphore is fair, and each task asks for it before the next is made.
         let turn = tokio::select! {
             turn = at_once.clone().acquire_owned() => turn,
-            () = run.stop.cancelled() => break,
+            () = stop.cancelled() => break,
         };
+        let stop = stop.clone();
         tasks.spawn(async move {
-            let followed = call(&app, &run, &body, entry).await;
+            let followed = call(&app, &run, &stop, &body, entry).await;
             drop(turn);
             if let Some(news) = followed {
                 follow(&app, &run, entry, news).await;
@@ -229,13 +291,13 @@ async fn work(app: Shared, run: Arc<Run>, body: ListBody) {
     }
     // Done when everybody has answered or was given up; who answered is followed until he leaves.
     loop {
-        let open = run.lock().entries.iter().any(|e| open(e.state) && !run.stop.is_cancelled());
+        let open = run.lock().entries.iter().any(|e| open(e.state)) && !stop.is_cancelled();
         if !open {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let stopped = run.stop.is_cancelled();
+    let stopped = stop.is_cancelled();
     run.change(&app, |view| {
         view.state = if stopped { RunState::Stopped } else { RunState::Done };
         for entry in view.entries.iter_mut().filter(|e| open(e.state)) {
@@ -250,15 +312,30 @@ fn open(state: EntryState) -> bool {
 }
 
 /// Calls one entry until it answers or its tries are used up.
-async fn call(app: &Shared, run: &Arc<Run>, body: &ListBody, entry: usize) -> Option<mpsc::Receiver<MemberNews>> {
+async fn call(
+    app: &Shared,
+    run: &Arc<Run>,
+    stop: &CancellationToken,
+    body: &ListBody,
+    entry: usize,
+) -> Option<mpsc::Receiver<MemberNews>> {
     let target = body.entries.get(entry)?;
     let conference = run.lock().conference.clone();
+    let channel = ChannelId(target.number.clone());
+    if !target.number.starts_with("radio:") && app.registry.channel(&channel).is_some() {
+        run.set(app, entry, |e| (e.state, e.tries) = (EntryState::Calling, 1));
+        match app.conferences.add_channel(&conference, &channel).await {
+            Ok(_) => run.set(app, entry, |e| e.state = EntryState::Answered),
+            Err(error) => failed(app, run, entry, "conference", &format!("无法入会：{error}"), &error.to_string()),
+        }
+        return None;
+    }
     for n in 0..=body.retries {
         if n > 0 {
             run.set(app, entry, |e| e.state = EntryState::Waiting);
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(u64::from(body.pause))) => {}
-                () = run.stop.cancelled() => return None,
+                () = stop.cancelled() => return None,
             }
         }
         run.set(app, entry, |e| (e.state, e.tries) = (EntryState::Calling, n + 1));
@@ -275,8 +352,13 @@ async fn call(app: &Shared, run: &Arc<Run>, body: &ListBody, entry: usize) -> Op
         app.conferences.follow(&conference, &member, &target.number, tell);
         let dialled = app.dial(&target.number, seat).await;
         let fault = match dialled {
-            Ok(()) => match wait(app, run, body, entry, &mut news).await {
-                Waited::Answered => return Some(news),
+            Ok(()) => match wait(app, run, stop, body, entry, &mut news).await {
+                Waited::Answered => {
+                    if let Some(role) = target.role {
+                        let _ = app.conferences.set_role(&conference, &member, role);
+                    }
+                    return Some(news);
+                }
                 Waited::Failed(fault) => Some(fault),
                 Waited::TimedOut => {
                     let _ = app.conferences.remove(&conference, &member).await;
@@ -319,12 +401,19 @@ enum Waited {
     Stopped,
 }
 
-async fn wait(app: &Shared, run: &Run, body: &ListBody, entry: usize, news: &mut mpsc::Receiver<MemberNews>) -> Waited {
+async fn wait(
+    app: &Shared,
+    run: &Run,
+    stop: &CancellationToken,
+    body: &ListBody,
+    entry: usize,
+    news: &mut mpsc::Receiver<MemberNews>,
+) -> Waited {
     let until = tokio::time::Instant::now() + Duration::from_secs(u64::from(body.ring_time));
     loop {
         let told = tokio::select! {
             told = tokio::time::timeout_at(until, news.recv()) => told,
-            () = run.stop.cancelled() => return Waited::Stopped,
+            () = stop.cancelled() => return Waited::Stopped,
         };
         match told {
             Ok(Some(MemberNews::Ringing)) => run.set(app, entry, |e| e.state = EntryState::Ringing),

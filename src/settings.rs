@@ -58,6 +58,8 @@ pub struct Http {
     pub certificate: String,
     pub private_key: String,
     pub names: Vec<String>,
+    /// How guests reach this gateway, as in `https://hall.example`; empty: as the console was opened.
+    pub public_url: String,
 }
 
 impl Default for Http {
@@ -68,6 +70,7 @@ impl Default for Http {
             certificate: String::new(),
             private_key: String::new(),
             names: Vec::new(),
+            public_url: String::new(),
         }
     }
 }
@@ -317,6 +320,8 @@ pub struct Hall {
     pub max_members: u32,
     pub loudness: bool,
     pub camera_hold_s: u32,
+    pub lobby_members: u32,
+    pub lobby_minutes: u32,
 }
 
 impl Default for Hall {
@@ -330,6 +335,8 @@ impl Default for Hall {
             max_members: 64,
             loudness: true,
             camera_hold_s: 10,
+            lobby_members: 32,
+            lobby_minutes: 30,
         }
     }
 }
@@ -469,6 +476,18 @@ fn check(loaded: &Loaded<Settings>, environment: &[(String, String)]) -> Vec<Pro
     }
     if s.http.certificate.is_empty() != s.http.private_key.is_empty() {
         wrong("http.certificate", "give both http.certificate and http.private_key, or neither".into());
+    }
+    let public = &s.http.public_url;
+    let whole = public.starts_with("https://") && (9..=200).contains(&public.len());
+    let strange = |c: char| c.is_whitespace() || "?#".contains(c);
+    if !public.is_empty() && (!whole || public.ends_with('/') || public.contains(strange)) {
+        wrong("http.public_url", format!("{public:?} is not an address as https://hall.example, without a last slash"));
+    }
+    if !(1..=500).contains(&s.hall.lobby_members) {
+        wrong("hall.lobby_members", format!("{} is not between 1 and 500", s.hall.lobby_members));
+    }
+    if !(1..=1440).contains(&s.hall.lobby_minutes) {
+        wrong("hall.lobby_minutes", format!("{} is not between 1 and 1440", s.hall.lobby_minutes));
     }
     if s.sip.udp.is_empty() && s.sip.tcp.is_empty() {
         wrong("sip.udp", "no SIP address to listen on: no camera or phone could register".into());

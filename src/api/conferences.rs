@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::auth::{Admin, Operator, Viewer};
 use super::steer::{may_steer, own, steers};
 use super::{ApiError, Shared};
-use crate::conference::{ConferenceView, MemberChange, MemberView, MutedBy, Press};
+use crate::conference::{ConferenceChange, ConferenceView, MemberChange, MemberView, MutedBy, Press};
 use crate::events::Severity;
 
 #[derive(Serialize, ToSchema)]
@@ -57,17 +57,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-#[derive(Deserialize, ToSchema)]
-pub struct ConferenceChange {
-    name: Option<String>,
-    /// Empty takes the PIN away.
-    pin: Option<String>,
-    locked: Option<bool>,
-    /// One talks at a time: who presses asks for the floor.
-    half_duplex: Option<bool>,
-}
-
-/// Change name, PIN, lock, or whether one talks at a time.
+/// Change name, PIN, lock, lobby, or whether one talks at a time.
 #[utoipa::path(patch, path = "/conferences/{id}", params(("id" = String, Path)), request_body = ConferenceChange,
     responses((status = 200, body = ConferenceView), (status = 400), (status = 404)))]
 pub async fn change(
@@ -77,15 +67,15 @@ pub async fn change(
     Json(body): Json<ConferenceChange>,
 ) -> Result<Json<ConferenceView>, ApiError> {
     steers(&app, &who, &id, "change_conference")?;
-    let view =
-        app.conferences.change(&id, body.name.as_deref(), body.pin.as_deref(), body.locked, body.half_duplex).await?;
     let what = [
         ("name", body.name.is_some()),
         ("pin", body.pin.is_some()),
         ("locked", body.locked.is_some()),
         ("half_duplex", body.half_duplex.is_some()),
+        ("lobby", body.lobby.is_some()),
     ];
     let what: Vec<&str> = what.iter().filter(|(_, set)| *set).map(|(n, _)| *n).collect();
+    let view = app.conferences.change(&id, body).await?;
     who.note(&app, "change_conference", &id, &what.join(" "));
     Ok(Json(view))
 }
@@ -96,6 +86,7 @@ pub async fn end(State(app): State<Shared>, Admin(who): Admin, Path(id): Path<St
     for leg in app.conferences.end(&id).await? {
         app.endpoint.close(leg);
     }
+    app.guests.conference_ended(&id).await;
     who.note(&app, "end_conference", &id, "");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -226,8 +217,13 @@ pub async fn remove_member(
     Path((id, member)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     steers(&app, &who, &id, "remove_member")?;
+    let guest = app.conferences.guest_of(&id, &MemberId(member.clone()));
     if let Some(leg) = app.conferences.remove(&id, &MemberId(member.clone())).await? {
         app.endpoint.close(leg);
+    }
+    if let Some(guest) = guest {
+        app.guests.set_state(&guest, crate::guests::GuestState::Removed).await;
+        crate::guests::close_legs(&app, &guest);
     }
     who.note(&app, "remove_member", &id, &member);
     Ok(StatusCode::NO_CONTENT)

@@ -60,6 +60,11 @@ impl ApiError {
         )
     }
 
+    /// What this asker may not do, with its own words.
+    pub fn forbidden_because(code: &'static str, zh: &str, en: &str) -> Self {
+        ApiError::new(StatusCode::FORBIDDEN, code, Whose::You, zh, en)
+    }
+
     pub fn unauthorized() -> Self {
         ApiError::new(StatusCode::UNAUTHORIZED, "sign_in", Whose::You, "请先登录", "sign in first")
     }
@@ -129,6 +134,11 @@ impl ApiError {
         self
     }
 
+    /// The words for a log.
+    pub fn en(&self) -> &str {
+        &self.en
+    }
+
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -184,6 +194,7 @@ impl From<ConferenceError> for ApiError {
             ConferenceError::PatchRing => {
                 ApiError::conflict("patch_ring", "这两个会商已经（直接或间接）互联，再连会形成回路", &en)
             }
+            ConferenceError::LobbyFull => ApiError::conflict("lobby_full", "等候室已满", &en),
             ConferenceError::Full(_) => ApiError::conflict("conference_full", "会议已满", &en),
             ConferenceError::Invalid(_) => ApiError::invalid(&en),
             ConferenceError::MutedByOperator => ApiError::new(

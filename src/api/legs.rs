@@ -177,7 +177,7 @@ pub struct LegView {
     closed: Option<&'static str>,
 }
 
-fn leg_view(status: &LegStatus) -> LegView {
+pub(super) fn leg_view(status: &LegStatus) -> LegView {
     let after = |at: Option<std::time::Instant>| {
         at.map(|at| at.saturating_duration_since(status.created_at).as_millis() as u64)
     };
@@ -227,7 +227,7 @@ pub async fn end(
     Path(leg): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     // A browser that closed its connection first has ended its leg already: that is no error.
-    if LegId::parse(&leg).is_some_and(|id| app.legs.owner(id).is_none()) {
+    if LegId::parse(&leg).is_some_and(|id| !app.legs.has(id)) {
         return Ok(StatusCode::NO_CONTENT);
     }
     let id = own(&app, &who, &leg)?;

@@ -69,7 +69,7 @@ pub async fn list(
     Ok(Json(MessagePage { total, items }))
 }
 
-fn refusal(refused: Refused, thread: &str) -> ApiError {
+pub(super) fn refusal(refused: Refused, thread: &str) -> ApiError {
     match refused {
         Refused::Text => ApiError::invalid("a message has 1 to 4000 characters of text, or a file"),
         Refused::NoThread => ApiError::not_found(&format!("thread {thread}")),

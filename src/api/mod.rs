@@ -16,7 +16,9 @@ mod devices;
 mod directory;
 mod error;
 mod events;
+mod guest;
 mod legs;
+mod lobby;
 mod messages;
 mod patches;
 mod phones;
@@ -26,6 +28,7 @@ mod playback;
 mod probes;
 mod queues;
 mod recordings;
+mod schedules;
 mod session;
 mod sip_ws;
 mod softphone;
@@ -33,6 +36,7 @@ mod steer;
 mod streams;
 mod system;
 mod talks;
+mod templates;
 pub mod time;
 mod tracks;
 mod trunks;
@@ -83,6 +87,8 @@ impl utoipa::Modify for Security {
         components.add_security_scheme("token", SecurityScheme::Http(token));
         let cookie = ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        let guest = ApiKey::Cookie(ApiKeyValue::new(guest::COOKIE));
+        components.add_security_scheme("guest", SecurityScheme::ApiKey(guest));
     }
 }
 
@@ -143,6 +149,17 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(conferences::change_member, conferences::remove_member))
         .routes(routes!(conferences::press))
         .routes(routes!(conferences::revoke_floor))
+        .routes(routes!(lobby::list, lobby::order))
+        .routes(routes!(lobby::links, lobby::make_link))
+        .routes(routes!(lobby::withdraw))
+        .routes(routes!(guest::look))
+        .routes(routes!(guest::enter, guest::show, guest::leave))
+        .routes(routes!(guest::whip))
+        .routes(routes!(guest::picture))
+        .routes(routes!(guest::show_leg, guest::end_leg))
+        .routes(routes!(guest::change))
+        .routes(routes!(guest::texts, guest::write))
+        .routes(routes!(guest::stream))
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::threads))
         .routes(routes!(messages::send_file))
@@ -202,6 +219,14 @@ fn v1() -> OpenApiRouter<Shared> {
         .routes(routes!(broadcasts::replace_list, broadcasts::delete_list))
         .routes(routes!(broadcasts::sounds, broadcasts::upload))
         .routes(routes!(broadcasts::sound, broadcasts::delete_sound))
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::replace, templates::delete))
+        .routes(routes!(templates::start))
+        .routes(routes!(templates::again))
+        .routes(routes!(templates::stop))
+        .routes(routes!(templates::keep_as))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::replace, schedules::delete))
         .routes(routes!(trunks::list))
         .routes(routes!(system::show))
         .routes(routes!(system::notices))

@@ -14,6 +14,8 @@ pub async fn console(uri: Uri, request: HeaderMap) -> Response {
     let (name, found) = match Console::get(path) {
         Some(file) if !path.is_empty() => (path, Some(file)),
         _ if path.starts_with("assets/") => return StatusCode::NOT_FOUND.into_response(),
+        // Guests by link get a page of their own, which knows no route but theirs.
+        _ if path.starts_with("join/") => ("join.html", Console::get("join.html")),
         _ => ("index.html", Console::get("index.html")),
     };
     let Some(file) = found else {

@@ -99,7 +99,7 @@ impl Half {
         let can = self.can.get(&member.id).copied();
         let priority = match (member.kind, can.is_some_and(|c| !c.revocable)) {
             _ if member.role == MemberRole::Chair => CHAIR,
-            (MemberKind::Browser, _) => CONSOLE,
+            (MemberKind::Browser, _) if !member.guest => CONSOLE,
             (_, true) => OPEN_CHANNEL,
             _ => FIELD,
         };
@@ -176,6 +176,11 @@ impl Room {
         let holding = half.floor.holding()?;
         let talker = half.member(holding.by).filter(|m| *m != member).and_then(|m| self.members.get(m))?;
         Some((half.identity(talker), Some(holding.priority), holding.emergency))
+    }
+
+    /// One talks at a time here, and nobody does.
+    pub(super) fn floor_is_free(&self) -> bool {
+        self.half.as_ref().is_some_and(|half| half.floor.holding().is_none())
     }
 
     /// The floor as it is; none where all may talk at once.
@@ -397,7 +402,7 @@ mod tests {
     use media_hub::{Hub, HubLimits, StreamId};
 
     use super::*;
-    use crate::conference::{ConferenceLimits, MemberChange};
+    use crate::conference::{ConferenceChange, ConferenceLimits, MemberChange};
     use crate::events::Events;
     use crate::store::Store;
 
@@ -413,7 +418,7 @@ mod tests {
         async fn with(phones: usize) -> Hall {
             let dir = crate::testing::TempDir::new();
             let store = Store::open(&dir.path().join("t.db")).await.unwrap();
-            let limits = ConferenceLimits { members: 9, wrong_pins: 9, call_back: false, loudness: true };
+            let limits = ConferenceLimits { members: 9, wrong_pins: 9, ..ConferenceLimits::default() };
             let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
             let id = all.create("patrol", None, "").await.unwrap().id;
             let mut seats = Vec::new();
@@ -439,7 +444,7 @@ mod tests {
         }
 
         async fn half_duplex(&self, on: bool) {
-            self.all.change(&self.id, None, None, None, Some(on)).await.unwrap();
+            self.all.change(&self.id, ConferenceChange { half_duplex: Some(on), ..Default::default() }).await.unwrap();
         }
 
         async fn told(&mut self, seat: usize) -> FloorNotice {

@@ -81,6 +81,10 @@ pub struct Member {
     /// Its hand is up, since then.
     pub hand_at: Option<Timestamp>,
     pub side: Side,
+    /// It was called, or somebody let it in: it need not wait again when it comes back.
+    pub admitted: bool,
+    /// It came by a guest's link.
+    pub guest: bool,
     /// The account or phone behind it, by which it is known when it comes back.
     pub who: Option<String>,
     pub stream: Option<StreamId>,
@@ -127,6 +131,8 @@ pub struct MemberView {
     pub side_room: Option<String>,
     /// The member who alone hears it.
     pub whispers_to: Option<String>,
+    /// It came by a guest's link.
+    pub guest: bool,
     pub talking: bool,
     /// Loudness of the last fifth of a second in dB below overload; -127 is silence.
     pub level_dbov: f32,
@@ -171,6 +177,7 @@ impl Member {
             hand_at: self.hand_at,
             side_room: self.side.room.clone(),
             whispers_to: self.side.whisper.as_ref().map(|m| m.0.clone()),
+            guest: self.guest,
             talking,
             level_dbov,
             stream: self.stream.as_ref().map(ToString::to_string),

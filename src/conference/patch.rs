@@ -26,6 +26,9 @@ const LONGEST: u32 = 7 * 24 * 60;
 /// Where all may talk at once, a pause of this length ends a turn in the other conference.
 const HANG: Duration = Duration::from_millis(800);
 
+/// Who was refused the floor of the other conference, because nobody was there to hear it, asks again so often.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Two conferences to be joined.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -77,8 +80,15 @@ struct Way {
     there: MemberId,
     here: MemberId,
     open: bool,
-    /// In whose name the floor of `to` was asked for, and when a voice was last heard.
-    asked: Option<(TalkerIdentity, Instant)>,
+    asked: Option<Asked>,
+}
+
+/// In whose name the floor of `to` was asked for, when that was, and when a voice was last heard.
+#[derive(Debug, Clone)]
+struct Asked {
+    by: TalkerIdentity,
+    at: Instant,
+    heard: Instant,
 }
 
 #[derive(Debug)]
@@ -327,19 +337,21 @@ impl Conferences {
                 match (talker, &mut way.asked) {
                     (Some((by, priority, emergency)), None) => {
                         presses.push(press(&by, priority, emergency));
-                        way.asked = Some((by, now));
+                        way.asked = Some(Asked { by, at: now, heard: now });
                     }
-                    (Some((by, priority, emergency)), Some((asked, heard))) => {
-                        *heard = now;
-                        if *asked != by {
+                    (Some((by, priority, emergency)), Some(asked)) => {
+                        asked.heard = now;
+                        let refused = rooms.get(&way.to).is_some_and(|r| r.floor_is_free())
+                            && now.saturating_duration_since(asked.at) >= AGAIN;
+                        if asked.by != by || refused {
                             presses.push((way.to.clone(), way.here.clone(), Key::Released));
                             presses.push(press(&by, priority, emergency));
-                            *asked = by;
+                            (asked.by, asked.at) = (by, now);
                         }
                     }
-                    (None, Some((_, heard))) => {
+                    (None, Some(asked)) => {
                         // With a floor the end is told; a voice may pause.
-                        if room.row.half_duplex || now.saturating_duration_since(*heard) >= HANG || !half {
+                        if room.row.half_duplex || now.saturating_duration_since(asked.heard) >= HANG || !half {
                             presses.push((way.to.clone(), way.here.clone(), Key::Released));
                             way.asked = None;
                         }

@@ -4,13 +4,13 @@ use bridge_core::{CallParty, Rooms, SeatReport};
 use media_hub::{Hub, HubLimits, StreamId};
 
 use super::*;
-use crate::conference::ConferenceLimits;
+use crate::conference::{ConferenceChange, ConferenceLimits};
 use crate::events::Events;
 use crate::store::Store;
 
 async fn hall(dir: &std::path::Path) -> (Conferences, Store) {
     let store = Store::open(&dir.join("t.db")).await.unwrap();
-    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
+    let limits = ConferenceLimits { members: 4, wrong_pins: 9, ..ConferenceLimits::default() };
     (Conferences::new(Hub::new(HubLimits::default()), Events::default(), store.clone(), limits), store)
 }
 
@@ -43,7 +43,7 @@ async fn rings_are_refused_and_patches_come_back_after_a_restart() {
         Err(ConferenceError::Invalid(_))
     ));
 
-    let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
+    let limits = ConferenceLimits { members: 4, wrong_pins: 9, ..ConferenceLimits::default() };
     let again = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
     again.open_stored().await.unwrap();
     assert_eq!(again.all_patches(), all.all_patches());
@@ -65,7 +65,7 @@ async fn the_floor_goes_over_patches_in_the_talkers_name() {
     let mut seats = Vec::new();
     for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
         let made = all.create(name, None, "").await.unwrap();
-        all.change(&made.id, None, None, None, Some(true)).await.unwrap();
+        all.change(&made.id, ConferenceChange { half_duplex: Some(true), ..Default::default() }).await.unwrap();
         let seat =
             all.enter(&made.number, None, &format!("phone:800{n}"), &format!("unit {n}"), Link::Lan).await.unwrap();
         let stream = StreamId::new(format!("phone:call/{n}"));
@@ -78,7 +78,7 @@ async fn the_floor_goes_over_patches_in_the_talkers_name() {
     all.patch(between(&ids[1], &ids[2])).await.unwrap();
     let talker = |n: usize| all.get(&ids[n]).unwrap().floor.unwrap().taken.map(|t| t.name);
     let settled = async |want: [Option<&str>; 3]| {
-        for _ in 0..100 {
+        for _ in 0..250 {
             if [talker(0), talker(1), talker(2)] == want.map(|w| w.map(str::to_owned)) {
                 return;
             }
@@ -88,7 +88,7 @@ async fn the_floor_goes_over_patches_in_the_talkers_name() {
     };
     let press = |n: usize, key: Key| all.key(&ids[n], &seats[n].member, key);
     let pressed = || Key::Pressed { by: None, priority: None, emergency: false };
-    for _ in 0..100 {
+    for _ in 0..250 {
         if press(0, pressed()).is_ok() {
             break;
         }

@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant};
 
 use bridge_core::{BoxFuture, Key, Link, MemberId, Rooms, Seat, SeatReport, Text};
-use media_hub::{Fault, Whose};
+use media_hub::{Fault, StreamId, Whose};
 use tokio::sync::mpsc;
 
-use super::member::{MemberKind, MemberState, MemberView};
+use super::lobby::LobbyMode;
+use super::member::{Member, MemberKind, MemberState, MemberView};
 use super::returns::take_over;
 use super::room::Room;
 use super::rooms::{ConferenceError, Conferences};
 use super::sight::Screen;
 use crate::events::Severity;
+use crate::store::ConferenceRow;
 
 /// What a seat says when it is dropped without a word.
 const DROPPED: &str = "the leg ended";
@@ -22,6 +24,9 @@ impl Conferences {
     pub fn seat_for_call(&self, id: &str, name: &str) -> Result<(MemberView, Seat), ConferenceError> {
         let (view, seat) = self.with(id, |room, hub| {
             let (member, seat) = self.phone_seat(room, name, Link::Lan)?;
+            if let Some(entry) = room.members.get_mut(&member) {
+                entry.admitted = true;
+            }
             Ok((room.member_view(hub, &room.members[&member]), seat))
         })?;
         self.tell_member(id, &view);
@@ -38,12 +43,16 @@ impl Conferences {
     pub(super) fn seat_of(&self, room: &mut Room, member: &MemberId) -> Option<Seat> {
         let listen = room.mix_for(member);
         let entry = room.members.get_mut(member)?;
+        Some(self.make_seat(&room.row, entry, listen))
+    }
+
+    /// What a phone's leg needs to carry `entry` and to hear `listen`.
+    pub(super) fn make_seat(&self, row: &ConferenceRow, entry: &mut Member, listen: StreamId) -> Seat {
         let (commands, queue) = mpsc::channel(32);
         let (screen, look) = Screen::new();
         (entry.seat, entry.screen) = (Some(commands), Some(screen));
-        let row = &room.row;
         let (id, number, name) = (row.id.clone(), row.number.clone(), row.name.clone());
-        Some(Seat::new(member.clone(), id, number, name, listen, queue, self.0.reports.clone()).with_look(look))
+        Seat::new(entry.id.clone(), id, number, name, listen, queue, self.0.reports.clone()).with_look(look)
     }
 
     /// Forgets a seat whose leg could not be made.
@@ -60,7 +69,7 @@ impl Conferences {
     fn report(&self, member: &MemberId, report: SeatReport) {
         let conference =
             self.lock().iter().find(|(_, room)| room.members.contains_key(member)).map(|(id, _)| id.clone());
-        let Some(id) = conference else { return };
+        let Some(id) = conference else { return self.lobby_report(member, report) };
         self.tell_news(&id, member, &report);
         match &report {
             SeatReport::Floor(terms) => return self.floor_terms(&id, member, *terms),
@@ -175,7 +184,8 @@ impl Conferences {
             || Fault::new("no_such_conference", Whose::You, false, "没有这个会议号", "There is no such conference");
         let id = id.ok_or_else(missing)?;
         let entered = self.with(&id, |room, hub| {
-            if room.row.locked {
+            // Where callers wait the lock is the lobby's door, which nobody passes by himself.
+            if room.row.locked && room.row.lobby != LobbyMode::All {
                 return Ok(Err(Fault::new(
                     "conference_locked",
                     Whose::You,
@@ -187,13 +197,22 @@ impl Conferences {
             if !room.row.pin.is_empty() && !same(pin.unwrap_or_default(), &room.row.pin) {
                 return Ok(Err(Fault::new("wrong_pin", Whose::You, true, "会议密码错误", "The PIN is wrong")));
             }
+            let known = !room.row.locked && room.was_let_in(caller) || room.expects(caller);
+            if room.phone_waits(link, known) {
+                return Ok(self.seat_in_lobby(room, name, caller, link).map(Entered::Waits));
+            }
             let (member, seat) = self.phone_seat(room, name, link)?;
             room.take_place(&member, caller);
             let again = take_over(room, &member, caller);
-            Ok(Ok((room.member_view(hub, &room.members[&member]), seat, again)))
+            let view = Box::new(room.member_view(hub, &room.members[&member]));
+            Ok(Ok(Entered::In(view, seat, again)))
         });
         match entered {
-            Ok(Ok((view, seat, again))) => {
+            Ok(Ok(Entered::Waits(seat))) => {
+                self.phone_waits_now(&id, name);
+                Ok(seat)
+            }
+            Ok(Ok(Entered::In(view, seat, again))) => {
                 if let Some(old) = again {
                     self.forget(&id, &old, &Text::new("已重新拨入", "called in again"));
                 }
@@ -217,6 +236,12 @@ impl Conferences {
             }
         }
     }
+}
+
+/// Where a phone that called in came to.
+enum Entered {
+    In(Box<MemberView>, Seat, Option<MemberId>),
+    Waits(Seat),
 }
 
 /// Compares without telling by time how much was right.

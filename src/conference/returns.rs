@@ -21,6 +21,14 @@ pub struct Lost {
     pub dial: String,
 }
 
+impl Room {
+    /// Whether this caller is to be called back.
+    pub(super) fn expects(&self, caller: &str) -> bool {
+        let Some(account) = caller.strip_prefix("phone:") else { return false };
+        self.members.values().any(|m| m.state == MemberState::Returning && m.dial.as_deref() == Some(account))
+    }
+}
+
 /// The phone that was to be called back came by itself as `member`: it takes mute and volume over, and the call to it is given
 /// up. Gives the member that is to go.
 pub(super) fn take_over(room: &mut Room, member: &MemberId, caller: &str) -> Option<MemberId> {
@@ -193,7 +201,7 @@ mod tests {
     async fn a_dropped_phone_keeps_its_seat() {
         let dir = crate::testing::TempDir::new();
         let store = Store::open(&dir.path().join("t.db")).await.unwrap();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: true, loudness: true };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: true, ..ConferenceLimits::default() };
         let all = Conferences::new(Hub::new(HubLimits::default()), Events::default(), store, limits);
         let mut lost = all.take_lost().unwrap();
         let view = all.create("a", None, "").await.unwrap();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::floor::{FloorView, Half};
+use super::lobby::{Lobby, LobbyMode, WaiterView};
 use super::member::{Member, MemberKind, MemberState, MemberView};
 use super::steer::KeptPlaces;
 use crate::store::ConferenceRow;
@@ -23,6 +24,10 @@ pub struct ConferenceView {
     pub name: String,
     pub locked: bool,
     pub pin_set: bool,
+    /// Who waits before he is let in.
+    pub lobby: LobbyMode,
+    /// Those who wait.
+    pub waiting: Vec<WaiterView>,
     pub picture: PictureView,
     /// The stream that all hear.
     pub mix: String,
@@ -55,6 +60,7 @@ pub struct Room {
     /// Names of side rooms; their numbers at the mixer are one more than their place here.
     pub(super) side_rooms: Vec<String>,
     pub(super) kept: KeptPlaces,
+    pub(super) lobby: Lobby,
     pub recording: Option<String>,
     pub started_at: Timestamp,
 }
@@ -87,6 +93,8 @@ impl Room {
             name: self.row.name.clone(),
             locked: self.row.locked,
             pin_set: !self.row.pin.is_empty(),
+            lobby: self.row.lobby,
+            waiting: self.lobby.views(),
             picture: PictureView {
                 program: self.picture.id().to_string(),
                 source: state.asked.map(|s| s.to_string()),

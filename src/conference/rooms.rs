@@ -8,9 +8,12 @@ use bridge_core::{ChannelId, MemberId, SeatCommand, SeatReport, Timestamp};
 use media_hub::audio::{MixSettings, Mixer};
 use media_hub::{Hub, Program, PublishError, StreamId};
 use media_webrtc::LegId;
+use serde::Deserialize;
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::lobby::{Lobby, LobbyMode};
 use super::member::MemberView;
 use super::patch::Patches;
 use super::returns::Lost;
@@ -41,6 +44,8 @@ pub enum ConferenceError {
     NoPatch(String),
     #[error("these conferences are joined already, if over others: what is said would come round again")]
     PatchRing,
+    #[error("the lobby is full")]
+    LobbyFull,
     #[error("the conference is full: {0} members")]
     Full(u32),
     #[error(transparent)]
@@ -58,6 +63,36 @@ pub struct ConferenceLimits {
     pub call_back: bool,
     /// All voices of a conference are brought to one loudness.
     pub loudness: bool,
+    /// Those who wait in one lobby, at most.
+    pub lobby_most: usize,
+    /// How long one may wait.
+    pub lobby_wait: Duration,
+}
+
+impl Default for ConferenceLimits {
+    fn default() -> Self {
+        ConferenceLimits {
+            members: 64,
+            wrong_pins: 9,
+            call_back: false,
+            loudness: true,
+            lobby_most: 32,
+            lobby_wait: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// What is to change of a conference; what is left out stays.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConferenceChange {
+    pub name: Option<String>,
+    /// Empty takes the PIN away.
+    pub pin: Option<String>,
+    pub locked: Option<bool>,
+    /// One talks at a time: who presses asks for the floor.
+    pub half_duplex: Option<bool>,
+    pub lobby: Option<LobbyMode>,
 }
 
 pub(super) struct Shared {
@@ -137,6 +172,7 @@ impl Conferences {
             half: None,
             side_rooms: Vec::new(),
             kept: HashMap::new(),
+            lobby: Lobby::default(),
             recording: None,
             started_at: Timestamp::now(),
         };
@@ -259,6 +295,7 @@ impl Conferences {
             channels: Vec::new(),
             speakers: BTreeMap::new(),
             half_duplex: false,
+            lobby: LobbyMode::Off,
         };
         self.0.store.put_conference(&row).await?;
         let id = row.id.clone();
@@ -268,17 +305,11 @@ impl Conferences {
         Ok(view)
     }
 
-    /// Changes name, PIN, lock, or whether one talks at a time.
-    pub async fn change(
-        &self,
-        id: &str,
-        name: Option<&str>,
-        pin: Option<&str>,
-        locked: Option<bool>,
-        half_duplex: Option<bool>,
-    ) -> Result<ConferenceView, ConferenceError> {
-        let name = name.map(check_name).transpose()?;
-        if let Some(pin) = pin {
+    /// Changes name, PIN, lock, lobby, or whether one talks at a time. Who waits already goes on waiting.
+    pub async fn change(&self, id: &str, change: ConferenceChange) -> Result<ConferenceView, ConferenceError> {
+        let ConferenceChange { name, pin, locked, half_duplex, lobby } = change;
+        let name = name.as_deref().map(check_name).transpose()?;
+        if let Some(pin) = &pin {
             check_pin(pin)?;
         }
         let view = self.with(id, |room, hub| {
@@ -286,8 +317,9 @@ impl Conferences {
                 room.row.name = name;
             }
             if let Some(pin) = pin {
-                pin.clone_into(&mut room.row.pin);
+                room.row.pin = pin;
             }
+            room.row.lobby = lobby.unwrap_or(room.row.lobby);
             if let Some(locked) = locked {
                 room.row.locked = locked;
             }
@@ -332,16 +364,17 @@ impl Conferences {
         }
     }
 
-    /// Ends a conference and hangs up on all. Gives its browser legs, which the caller closes.
+    /// Ends a conference and hangs up on all, those who wait as well. Gives its browser legs, which the caller closes.
     pub async fn end(&self, id: &str) -> Result<Vec<LegId>, ConferenceError> {
         self.unpatch_all(id).await;
-        let room = self.lock().remove(id).ok_or_else(|| ConferenceError::NoConference(id.to_owned()))?;
+        let mut room = self.lock().remove(id).ok_or_else(|| ConferenceError::NoConference(id.to_owned()))?;
         let legs: Vec<LegId> = room.members.values().filter_map(|m| m.leg).collect();
         for member in room.members.values() {
             if let Some(seat) = &member.seat {
                 let _ = seat.try_send(SeatCommand::HangUp);
             }
         }
+        room.lobby.close();
         let name = room.row.name.clone();
         drop(room);
         self.0.events.tell("conference_ended", serde_json::json!({ "id": id }));
@@ -433,7 +466,7 @@ mod tests {
     async fn hall(dir: &std::path::Path) -> (Conferences, Store, Events) {
         let store = Store::open(&dir.join("t.db")).await.unwrap();
         let events = Events::default();
-        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, loudness: true };
+        let limits = ConferenceLimits { members: 4, wrong_pins: 9, call_back: false, ..ConferenceLimits::default() };
         let all = Conferences::new(Hub::new(HubLimits::default()), events.clone(), store.clone(), limits);
         (all, store, events)
     }
@@ -465,7 +498,7 @@ mod tests {
         let (all, store, events) = hall(dir.path()).await;
         let id = all.create("a", None, "").await.unwrap().id;
         store.close().await;
-        assert!(all.change(&id, None, None, Some(true), None).await.unwrap().locked);
+        assert!(all.change(&id, ConferenceChange { locked: Some(true), ..Default::default() }).await.unwrap().locked);
         assert!(all.set_picture(&id, None).await.is_ok());
         let told = events.notices();
         assert_eq!(told.len(), 2);

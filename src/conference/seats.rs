@@ -25,9 +25,16 @@ impl Conferences {
         if room.members.len() >= self.0.limits.members as usize {
             return Err(ConferenceError::Full(self.0.limits.members));
         }
-        let id = MemberId(Uuid::now_v7().simple().to_string());
-        let member = Member {
-            id: id.clone(),
+        let member = Self::new_member(kind, name, link);
+        let id = member.id.clone();
+        room.members.insert(id.clone(), member);
+        Ok(id)
+    }
+
+    /// One who has no place yet.
+    pub(super) fn new_member(kind: MemberKind, name: &str, link: Link) -> Member {
+        Member {
+            id: MemberId(Uuid::now_v7().simple().to_string()),
             kind,
             name: name.chars().filter(|c| !c.is_control()).take(64).collect(),
             state: MemberState::Calling,
@@ -36,6 +43,8 @@ impl Conferences {
             role: MemberRole::default(),
             hand_at: None,
             side: Side::default(),
+            admitted: false,
+            guest: false,
             who: None,
             stream: None,
             told_video: false,
@@ -53,9 +62,7 @@ impl Conferences {
             leg: None,
             speaker: None,
             screen: None,
-        };
-        room.members.insert(id.clone(), member);
-        Ok(id)
+        }
     }
 
     /// A camera joins: its sound is mixed, its picture can be chosen.
@@ -198,6 +205,8 @@ impl Conferences {
             if let Some(seat) = &entry.seat {
                 let _ = seat.try_send(SeatCommand::HangUp);
             }
+            // Who was sent away has to wait again.
+            entry.admitted = false;
             let channel = (entry.kind == MemberKind::Channel).then(|| entry.stream.clone()).flatten();
             if let Some(channel) = &channel {
                 room.row.channels.retain(|c| c != channel.as_str());

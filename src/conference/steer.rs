@@ -9,6 +9,7 @@ use media_webrtc::LegId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::lobby::LobbyMode;
 use super::member::{Member, MemberKind, MemberState, MemberView, MutedBy};
 use super::room::Room;
 use super::rooms::{ConferenceError, Conferences, check_name};
@@ -58,6 +59,7 @@ pub(super) struct Kept {
     role: MemberRole,
     muted: bool,
     volume_db: f32,
+    admitted: bool,
 }
 
 /// Those who left and may come back, by account or phone.
@@ -75,14 +77,20 @@ impl Room {
     /// Remembers one who leaves, if there is something to remember.
     pub(super) fn keep_place(&mut self, member: &Member) {
         let muted = member.muted == Some(MutedBy::Operator);
-        let plain = member.role == MemberRole::Speaker && !muted && member.volume_db == 0.0;
+        let admitted = member.admitted && self.row.lobby != LobbyMode::Off;
+        let plain = member.role == MemberRole::Speaker && !muted && member.volume_db == 0.0 && !admitted;
         let Some(who) = member.who.clone().filter(|_| !plain) else { return };
         let now = Instant::now();
         self.kept.retain(|_, k| k.until > now);
         if self.kept.len() < MOST_KEPT {
             let (role, volume_db) = (member.role, member.volume_db);
-            self.kept.insert(who, Kept { until: now + KEPT, role, muted, volume_db });
+            self.kept.insert(who, Kept { until: now + KEPT, role, muted, volume_db, admitted });
         }
+    }
+
+    /// Whether one who comes back was let in before.
+    pub(super) fn was_let_in(&self, who: &str) -> bool {
+        self.kept.get(who).is_some_and(|k| k.admitted && k.until > Instant::now())
     }
 
     /// Gives one who comes back what he had. `who`: account or phone.
@@ -93,6 +101,7 @@ impl Room {
         if let Some(kept) = kept {
             (entry.role, entry.volume_db) = (kept.role, kept.volume_db);
             entry.muted = kept.muted.then_some(MutedBy::Operator);
+            entry.admitted |= kept.admitted;
         }
     }
 }

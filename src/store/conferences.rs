@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 
 use super::{Store, StoreError};
+use crate::conference::LobbyMode;
 
 #[derive(Debug, Clone)]
 pub struct ConferenceRow {
@@ -21,6 +22,7 @@ pub struct ConferenceRow {
     pub speakers: BTreeMap<String, String>,
     /// One talks at a time, by the floor.
     pub half_duplex: bool,
+    pub lobby: LobbyMode,
 }
 
 impl Store {
@@ -31,6 +33,8 @@ impl Store {
             sqlx::query("SELECT conference, channel, duplex FROM conference_speakers").fetch_all(&self.pool).await?;
         let half: Vec<String> =
             sqlx::query_scalar("SELECT conference FROM conference_floors").fetch_all(&self.pool).await?;
+        let lobbies: Vec<(String, String)> =
+            sqlx::query_as("SELECT conference, lobby FROM conference_lobbies").fetch_all(&self.pool).await?;
         let mut conferences = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;
@@ -56,6 +60,7 @@ impl Store {
                 channels: own,
                 speakers: speak,
                 half_duplex: half.contains(&id),
+                lobby: lobbies.iter().find(|(c, _)| *c == id).map_or(LobbyMode::Off, |(_, l)| LobbyMode::parse(l)),
                 id,
             });
         }
@@ -103,6 +108,14 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
         }
+        sqlx::query("DELETE FROM conference_lobbies WHERE conference = $1").bind(&row.id).execute(&mut *tx).await?;
+        if row.lobby != LobbyMode::Off {
+            sqlx::query("INSERT INTO conference_lobbies (conference, lobby) VALUES ($1, $2)")
+                .bind(&row.id)
+                .bind(row.lobby.as_str())
+                .execute(&mut *tx)
+                .await?;
+        }
         tx.commit().await?;
         Ok(())
     }
@@ -111,6 +124,7 @@ impl Store {
         sqlx::query("DELETE FROM conference_channels WHERE conference = $1").bind(id).execute(&self.pool).await?;
         sqlx::query("DELETE FROM conference_speakers WHERE conference = $1").bind(id).execute(&self.pool).await?;
         sqlx::query("DELETE FROM conference_floors WHERE conference = $1").bind(id).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM conference_lobbies WHERE conference = $1").bind(id).execute(&self.pool).await?;
         sqlx::query("DELETE FROM conferences WHERE id = $1").bind(id).execute(&self.pool).await?;
         Ok(())
     }

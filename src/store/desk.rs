@@ -1,4 +1,5 @@
-//! What a duty desk keeps: queues, pick-up groups, lists of calls and of broadcasts, names of sounds. Each is a JSON body under its kind and id.
+//! What a duty desk keeps: queues, pick-up groups, lists of calls and of broadcasts, names of sounds, templates and times of
+//! conferences. Each is a JSON body under its kind and id.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,8 @@ pub enum DeskKind {
     CallList,
     BroadcastList,
     BroadcastSound,
+    Template,
+    Schedule,
 }
 
 impl DeskKind {
@@ -24,6 +27,8 @@ impl DeskKind {
             DeskKind::CallList => "call_list",
             DeskKind::BroadcastList => "broadcast_list",
             DeskKind::BroadcastSound => "broadcast_sound",
+            DeskKind::Template => "template",
+            DeskKind::Schedule => "schedule",
         }
     }
 }

@@ -42,6 +42,31 @@ CREATE TABLE IF NOT EXISTS conference_channels (
 CREATE TABLE IF NOT EXISTS conference_floors (
     conference TEXT PRIMARY KEY
 );
+CREATE TABLE IF NOT EXISTS conference_lobbies (
+    conference TEXT PRIMARY KEY,
+    lobby TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS guest_links (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    conference TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    camera INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    uses INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    withdrawn INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS guests (
+    hash TEXT PRIMARY KEY,
+    link TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS patches (
     id TEXT PRIMARY KEY,
     a TEXT NOT NULL,

@@ -103,7 +103,7 @@ function fromDist(context, dist) {
   const kinds = { html: 'text/html; charset=utf-8', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
   return context.route((url) => !/^\/(api|sip|upload|healthz|metrics)/.test(url.pathname), (route) => {
     const path = new URL(route.request().url()).pathname;
-    const file = join(dist, /\.\w+$/.test(path) ? path : 'index.html');
+    const file = join(dist, /\.\w+$/.test(path) ? path : path.startsWith('/join/') ? 'join.html' : 'index.html');
     return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: kinds[file.split('.').pop()] ?? 'application/octet-stream' }) : route.fulfill({ status: 404, body: '' });
   });
 }

@@ -2,8 +2,9 @@
 import type {
   Alarm, Ban, Call, CallList, CallListSettings, CallRun, Channel, DirectoryEntry, Forwards, LiveCall, PhoneTicket, PickupGroup, Queue, QueueSettings, Track, Trunk, TreeNode,
   Notice,
-  Account, ApiErrorBody, AuditEntry, Broadcast, BroadcastList, BroadcastName, BroadcastOrder, BroadcastSound, BroadcastSource, Capture, Conference, Device, DeviceRecordings, Fetch, Items, Job, Layout, Leg, Member, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role,
-  Session, Snapshot, SpeakerWish, Stream, SystemState, Talk, Thread, Trace, Wall, Whose,
+  Account, ApiErrorBody, AuditEntry, Broadcast, BroadcastList, BroadcastName, BroadcastOrder, BroadcastSound, BroadcastSource, Capture, Conference, Device, DeviceRecordings, Fetch, GuestLink, Items,
+  Job, Layout, Leg, MadeLink, Member, MemberRole, Message, Page, Patch, Phone, Picture, Plan, Playback, Quality, Recording, Role, ScheduleSettings, Scheduled, Session, Snapshot, SpeakerWish, Stream,
+  SystemState, Talk, Template, TemplateSettings, Thread, Trace, Wall, Whose,
 } from './types';
 
 import type { Answers, Lease, Order, Outcome, Query, Target } from './control';
@@ -99,7 +100,7 @@ export function query(q: Record<string, string | number | undefined | null>): st
 }
 
 export interface SdpAnswer { answer: string; location: string; leg: string; member: string | null }
-async function offer(path: string, sdp: string, signal?: AbortSignal): Promise<SdpAnswer> {
+export async function offer(path: string, sdp: string, signal?: AbortSignal): Promise<SdpAnswer> {
   const r = await ask(path, { method: 'POST', sdp, signal, timeoutMs: 8_000 });
   const location = r.headers.get('Location') ?? '';
   return { answer: await r.text(), location, leg: decodeURIComponent(location.split('?')[0]!.split('/').pop() ?? ''), member: r.headers.get('Skybridge-Member') };
@@ -175,13 +176,29 @@ export const api = {
   conferences: () => json<Items<Conference>>('conferences'),
   conference: (id: string) => json<Conference>(`conferences/${seg(id)}`),
   newConference: (c: { name: string; number?: string; pin?: string }) => json<Conference>('conferences', { method: 'POST', json: c }),
-  patchConference: (id: string, c: { name?: string; pin?: string | null; locked?: boolean; half_duplex?: boolean }) => maybe<Conference>(`conferences/${seg(id)}`, { method: 'PATCH', json: c }),
+  patchConference: (id: string, c: { name?: string; pin?: string | null; locked?: boolean; half_duplex?: boolean; lobby?: Conference['lobby'] }) => maybe<Conference>(`conferences/${seg(id)}`, { method: 'PATCH', json: c }),
   endConference: (id: string) => none(`conferences/${seg(id)}`, { method: 'DELETE' }),
   floor: (id: string, member: string, o: { do: 'press' | 'release'; emergency?: boolean }) => none(`conferences/${seg(id)}/members/${seg(member)}/floor`, { method: 'POST', json: o }),
   revokeFloor: (id: string) => none(`conferences/${seg(id)}/floor`, { method: 'DELETE' }),
   conferencePicture: (id: string, source: string | null) => maybe<Conference>(`conferences/${seg(id)}/picture`, { method: 'PUT', json: { source } }),
   addMember: (id: string, m: { channel: string } | { dial: string }) => json<Member>(`conferences/${seg(id)}/members`, { method: 'POST', json: m }),
   patchMember: (id: string, m: string, p: { muted?: boolean; volume_db?: number; name?: string; loudspeaker?: boolean; duplex?: SpeakerWish; role?: MemberRole }) => maybe<Member>(`conferences/${seg(id)}/members/${seg(m)}`, { method: 'PATCH', json: p }),
+  lobby: (id: string, admit: boolean, who?: string[]) => json<{ changed: number }>(`conferences/${seg(id)}/lobby`, { method: 'POST', json: { admit, who } }),
+  guestLinks: (id: string) => json<Items<GuestLink>>(`conferences/${seg(id)}/links`),
+  makeGuestLink: (id: string, l: { name: string; role: 'speaker' | 'listener'; camera: boolean; minutes: number; uses: number }) => json<MadeLink>(`conferences/${seg(id)}/links`, { method: 'POST', json: l }),
+  withdrawGuestLink: (id: string, link: string) => none(`conferences/${seg(id)}/links/${seg(link)}`, { method: 'DELETE' }),
+  templates: () => json<Items<Template>>('templates'),
+  addTemplate: (x: TemplateSettings) => json<Template>('templates', { method: 'POST', json: x }),
+  putTemplate: (id: string, x: TemplateSettings) => json<Template>(`templates/${seg(id)}`, { method: 'PUT', json: x }),
+  deleteTemplate: (id: string) => none(`templates/${seg(id)}`, { method: 'DELETE' }),
+  startTemplate: (id: string) => json<CallRun>(`templates/${seg(id)}/start`, { method: 'POST' }),
+  callAgain: (id: string, members?: number[]) => json<CallRun>(`templates/${seg(id)}/again`, { method: 'POST', json: { members } }),
+  stopTemplate: (id: string) => none(`templates/${seg(id)}/stop`, { method: 'POST' }),
+  keepAsTemplate: (conference: string, name: string) => json<Template>(`conferences/${seg(conference)}/template`, { method: 'POST', json: { name } }),
+  schedules: () => json<Items<Scheduled>>('schedules'),
+  addSchedule: (s: ScheduleSettings) => json<Scheduled>('schedules', { method: 'POST', json: s }),
+  putSchedule: (id: string, s: ScheduleSettings) => json<Scheduled>(`schedules/${seg(id)}`, { method: 'PUT', json: s }),
+  deleteSchedule: (id: string) => none(`schedules/${seg(id)}`, { method: 'DELETE' }),
   muteAll: (id: string, muted: boolean, spare: readonly string[] = []) => none(`conferences/${seg(id)}/mute`, { method: 'POST', json: { muted, spare } }),
   hand: (id: string, m: string, raised: boolean) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/hand`, { method: 'PUT', json: { raised } }),
   side: (id: string, m: string, side: { room?: string; whisper?: string }) => json<Member>(`conferences/${seg(id)}/members/${seg(m)}/side`, { method: 'PUT', json: side }),

@@ -71,6 +71,8 @@ export interface Member {
   loudspeaker?: Loudspeaker | null;
   picture?: MemberPicture | null;
   role: MemberRole; hand_at: string | null;
+  /** It came by a guest's link. */
+  guest?: boolean;
   /** The side room that it is in, and the member who alone hears it. */
   side_room: string | null; whispers_to: string | null;
 }
@@ -96,6 +98,8 @@ export interface TalkTarget { channel: string; name: string; state: VoiceState; 
 export interface Talk { id: string; by: string; started_at: string; microphone: boolean; targets: TalkTarget[] }
 export interface Conference {
   id: string; number: string | null; name: string; locked: boolean; pin_set: boolean;
+  /** Who waits before he is let in, and those who do. */
+  lobby: 'off' | 'guests' | 'all'; waiting: Waiter[];
   picture: { program: string; source: string | null; live: string | null }; mix: string;
   /** Picture and mix as one stream: to watch, and to record. */
   stream: string; members: Member[];
@@ -103,6 +107,22 @@ export interface Conference {
   /** One talks at a time: who. None: all may talk at once. */
   floor: Floor | null;
 }
+/** One in the lobby. `from`: the number of a phone, or the name of a guest's link. */
+export interface Waiter { id: string; kind: 'phone' | 'browser'; name: string; from: string; link: Link; since: string }
+/** A link by which guests come without an account. */
+export interface GuestLink { id: string; conference: string; name: string; role: 'speaker' | 'listener'; camera: boolean; created_by: string; created_at: string; expires_at: string; uses: number; used: number; withdrawn: boolean; guests: number }
+/** The path holds the token; it is told this once. */
+export interface MadeLink { link: GuestLink; path: string; url: string | null }
+/** A member of a template: a number, or the channel of a camera or radio group. */
+export interface TemplateMember { number: string; name: string; role?: MemberRole }
+export interface TemplateSettings {
+  name: string; number: string | null; pin: string | null; half_duplex: boolean; lobby: Conference['lobby']; record: boolean;
+  mode: 'all' | 'in_order'; retries: number; ring_time: number; pause: number; members: TemplateMember[];
+}
+export interface Template extends TemplateSettings { id: string; pin_set: boolean; run: CallRun | null }
+/** A conference at a time, on the clock of the hall. */
+export interface ScheduleSettings { name: string; template: string | null; at: string; minutes: number; repeat: 'none' | 'daily' | 'weekly'; open_before: number }
+export interface Scheduled extends ScheduleSettings { id: string; next_at: string | null; conference: string | null; zone: string }
 export interface Floor {
   taken: { member: string; name: string; number: string; link: Link; priority: number; emergency: boolean; since: string; stopped: boolean } | null;
   /** Members who wait, the next one first. */
@@ -216,6 +236,8 @@ export type ServerEvent =
     | { type: 'member_moved'; member: string; from: string; from_name: string; to: string }
     | { type: 'patches'; patches: Patch[] }
     | { type: 'broadcast'; broadcast: Broadcast; targets: BroadcastTarget[] }
+    | { type: 'schedules'; items: Scheduled[] }
+    | { type: 'lobby'; conference: string; waiting: Waiter[] }
     | { type: 'floor'; conference: string; floor: Floor }
     | { type: 'floor_notice'; conference: string; member: string; notice: FloorNotice }
     | { type: 'levels'; conference: string; levels: Levels }

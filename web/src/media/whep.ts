@@ -1,5 +1,5 @@
 // One WHEP viewer: posts an offer, keeps the leg, comes back by itself. No React, no DOM beyond RTCPeerConnection.
-import { api, asApiError, type ApiError } from '../api/client';
+import { api, asApiError, type ApiError, type SdpAnswer } from '../api/client';
 import { Backoff } from './backoff';
 import { endLeg, legBegan } from './legs';
 import { readStats, type ViewStats } from './stats';
@@ -30,6 +30,12 @@ export function gathered(pc: RTCPeerConnection, ms = GATHER_MS): Promise<void> {
   });
 }
 
+/** How a leg is made, ended and told of: as an account of the console, or as a guest. */
+export interface WhepWire {
+  offer: (sdp: string, signal: AbortSignal) => Promise<SdpAnswer>; leg: (id: string) => Promise<{ state: string }>; end: (leg: string) => void; began: (leg: string, hangUp: () => void) => void;
+  report: (leg: string, what: Parameters<typeof api.report>[1]) => Promise<unknown>;
+}
+
 export class WhepViewer {
   pc: RTCPeerConnection | null = null;
   leg = '';
@@ -53,8 +59,11 @@ export class WhepViewer {
   private readonly hooks: WhepHooks;
   private readonly want: { audio: boolean; video: boolean };
 
-  constructor(stream: string, hooks: WhepHooks, want = { audio: true, video: true }) {
+  private readonly wire: WhepWire;
+
+  constructor(stream: string, hooks: WhepHooks, want = { audio: true, video: true }, wire?: WhepWire) {
     this.stream = stream; this.hooks = hooks; this.want = want;
+    this.wire = wire ?? { offer: (sdp, signal) => api.whep(this.stream, sdp, this.want.audio, signal), leg: api.leg, end: endLeg, began: legBegan, report: api.report };
   }
 
   start() {
@@ -89,7 +98,7 @@ export class WhepViewer {
     if (pc) this.hooks.ending?.();
     this.pc = null; this.leg = ''; this.lastFrameAt = 0; this.firstFrameMs = null; this.stats = null;
     if (pc) { pc.onconnectionstatechange = null; pc.ontrack = null; pc.close(); }
-    endLeg(leg);
+    if (leg) this.wire.end(leg);
   }
 
   private retry(error: ApiError | null) {
@@ -126,9 +135,9 @@ export class WhepViewer {
       await pc.setLocalDescription();
       await gathered(pc);
       if (run !== this.run) return;
-      const a = await api.whep(this.stream, pc.localDescription!.sdp, this.want.audio, this.abort.signal);
-      if (run !== this.run) { endLeg(a.leg); return; }
-      this.leg = a.leg; legBegan(a.leg, () => this.stop());
+      const a = await this.wire.offer(pc.localDescription!.sdp, this.abort.signal);
+      if (run !== this.run) { this.wire.end(a.leg); return; }
+      this.leg = a.leg; this.wire.began(a.leg, () => this.stop());
       await pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
       if (run !== this.run) return;
       this.ticker = setInterval(() => void this.tick(run), 1_000);
@@ -154,7 +163,7 @@ export class WhepViewer {
     const s = await readStats(this.pc, this.stats);
     if (!this.leg) return;
     this.reportedFrozen = s.frozenMs;
-    api.report(this.leg, { first_frame_ms: this.firstFrameMs, frames_decoded: Math.max(1, s.framesDecoded), frozen_ms: s.frozenMs, width: s.width, height: s.height, codec: s.codec }).catch(() => {});
+    this.wire.report(this.leg, { first_frame_ms: this.firstFrameMs, frames_decoded: Math.max(1, s.framesDecoded), frozen_ms: s.frozenMs, width: s.width, height: s.height, codec: s.codec }).catch(() => {});
   }
 
   private async tick(run: number) {
@@ -170,7 +179,7 @@ export class WhepViewer {
     if (s.framesDecoded > 0 && this.firstFrameMs === null) this.sawFirstFrame();
     if (this.reported && s.frozenMs > this.reportedFrozen + 2_000) { // a picture that froze goes to the trace too
       this.reportedFrozen = s.frozenMs;
-      if (this.leg) api.report(this.leg, { first_frame_ms: this.firstFrameMs, frames_decoded: s.framesDecoded, frozen_ms: s.frozenMs }).catch(() => {});
+      if (this.leg) this.wire.report(this.leg, { first_frame_ms: this.firstFrameMs, frames_decoded: s.framesDecoded, frozen_ms: s.frozenMs }).catch(() => {});
     }
     if (now - this.lastPacketAt > STALL_ASK_MS && now - this.lastAsked > STALL_ASK_MS) void this.askLeg();
     this.hooks.stats?.(s);
@@ -182,7 +191,7 @@ export class WhepViewer {
     this.lastAsked = performance.now();
     if (!this.leg) return;
     try {
-      const l = await api.leg(this.leg);
+      const l = await this.wire.leg(this.leg);
       if (run === this.run && l.state === 'closed') this.retry(null);
     } catch (e) {
       const err = asApiError(e);

@@ -1,5 +1,5 @@
 // Own camera and microphone into a conference (WHIP), and the mix back. Rejoins by itself until it is left or sent away.
-import { api, asApiError, type ApiError } from '../api/client';
+import { api, asApiError, type ApiError, type SdpAnswer } from '../api/client';
 import { Backoff } from './backoff';
 import { endLeg, legBegan } from './legs';
 import { gathered } from './whep';
@@ -16,6 +16,9 @@ function preferH264(t: RTCRtpTransceiver) {
   try { t.setCodecPreferences([...kept].sort((a, b) => rank(a.mimeType) - rank(b.mimeType))); } catch { /* keep the default order */ }
 }
 
+/** How a leg is made and ended: as an account of the console, or as a guest. */
+export interface WhipWire { offer: (sdp: string) => Promise<SdpAnswer>; leg: (id: string) => Promise<{ state: string }>; end: (leg: string) => void; began: (leg: string, hangUp: () => void) => void }
+
 export class WhipMember {
   pc: RTCPeerConnection | null = null;
   id = '';
@@ -30,8 +33,11 @@ export class WhipMember {
   private readonly name: string;
   private readonly hooks: { mix: (s: MediaStream) => void; state: (s: WhipState) => void };
 
-  constructor(conference: string, name: string, local: MediaStream, hooks: { mix: (s: MediaStream) => void; state: (s: WhipState) => void }) {
+  private readonly wire: WhipWire;
+
+  constructor(conference: string, name: string, local: MediaStream, hooks: { mix: (s: MediaStream) => void; state: (s: WhipState) => void }, wire?: WhipWire) {
     this.conference = conference; this.name = name; this.local = local; this.hooks = hooks;
+    this.wire = wire ?? { offer: (sdp) => api.whip(this.conference, this.name, sdp), leg: api.leg, end: endLeg, began: legBegan };
   }
 
   join() { void this.connect(); }
@@ -56,7 +62,7 @@ export class WhipMember {
     const { pc, leg } = this;
     this.pc = null; this.leg = ''; this.id = '';
     if (pc) { pc.onconnectionstatechange = null; pc.close(); }
-    endLeg(leg);
+    if (leg) this.wire.end(leg);
   }
   private retry(error: ApiError | null) {
     this.hangUp();
@@ -86,9 +92,9 @@ export class WhipMember {
       await pc.setLocalDescription();
       await gathered(pc);
       if (run !== this.run) return;
-      const a = await api.whip(this.conference, this.name, pc.localDescription!.sdp);
-      if (run !== this.run) { endLeg(a.leg); return; }
-      this.leg = a.leg; legBegan(a.leg, () => this.leave()); this.id = a.member ?? '';
+      const a = await this.wire.offer(pc.localDescription!.sdp);
+      if (run !== this.run) { this.wire.end(a.leg); return; }
+      this.leg = a.leg; this.wire.began(a.leg, () => this.leave()); this.id = a.member ?? '';
       await pc.setRemoteDescription({ type: 'answer', sdp: a.answer });
       this.setState(pc.connectionState === 'connected' ? 'connected' : 'joining', null);
       setTimeout(() => { if (run === this.run && pc.connectionState !== 'connected') this.retry(null); }, 8_000);
@@ -100,7 +106,7 @@ export class WhipMember {
   private async askLeg(run: number) {
     if (!this.leg) return;
     try {
-      const l = await api.leg(this.leg);
+      const l = await this.wire.leg(this.leg);
       if (run === this.run && l.state === 'closed') this.retry(null);
     } catch (e) { if (run === this.run && asApiError(e).status === 404) { this.leg = ''; this.retry(null); } }
   }

@@ -43,7 +43,7 @@ export function putDevices(list: readonly Device[]) {
   devices.set((m) => { const n = new Map(m); for (const d of list) n.set(d.id, d); return n; });
 }
 export const putWall = (w: Wall | null) => { if (w && Array.isArray(w.tiles)) put(walls, w.id, w); };
-export const putConference = (c: Conference | null) => { if (c && Array.isArray(c.members)) put(conferences, c.id, c); };
+export const putConference = (c: Conference | null) => { if (c && Array.isArray(c.members)) put(conferences, c.id, { ...c, waiting: c.waiting ?? [] }); };
 
 let noticeKey = 0;
 export function say(severity: Notice['severity'], text: Text, object: string | null = null, at = new Date(serverNow()).toISOString()) {
@@ -64,7 +64,7 @@ export function apply(e: ServerEvent) {
     case 'lease': if (e.holder) put(leases, e.channel, e.holder); else drop(leases, e.channel); break;
     case 'stream': put(streams, e.stream.id, e.stream); break;
     case 'wall': put(walls, e.wall.id, e.wall); break;
-    case 'conference': put(conferences, e.conference.id, { ...e.conference, members: e.conference.members ?? conferences.get().get(e.conference.id)?.members ?? [] }); break;
+    case 'conference': put(conferences, e.conference.id, { ...e.conference, waiting: e.conference.waiting ?? [], members: e.conference.members ?? conferences.get().get(e.conference.id)?.members ?? [] }); break;
     case 'conference_ended': drop(conferences, e.id); break;
     case 'member': changeConference(e.conference, (c) => {
       const there = c.members.some((m) => m.id === e.member.id);
@@ -72,6 +72,7 @@ export function apply(e: ServerEvent) {
     }); break;
     case 'member_left': changeConference(e.conference, (c) => ({ ...c, members: c.members.filter((m) => m.id !== e.member) })); break;
     case 'patches': patches.set(e.patches); break;
+    case 'lobby': changeConference(e.conference, (c) => ({ ...c, waiting: e.waiting })); break;
     case 'floor': changeConference(e.conference, (c) => ({ ...c, floor: e.floor })); break;
     case 'levels': put(levels, e.conference, e.levels); break;
     case 'job': put(jobs, e.job.id, e.job); break;
@@ -79,7 +80,7 @@ export function apply(e: ServerEvent) {
     case 'notice': say(e.severity, e, e.object, e.at); break;
     case 'system': system.set(e.system); break;
     case 'recording': case 'picture': case 'picture_removed': case 'snapshot': case 'device_playback': case 'device_playback_ended': case 'device_fetch': case 'device_fetch_removed': case 'lagged': break;
-    case 'message': case 'message_removed': case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': break;
+    case 'message': case 'message_removed': case 'calls': case 'call': case 'trunk': case 'queues': case 'call_list': case 'schedules': break;
     case 'alarm': case 'positions': case 'wish': case 'look': case 'floor_notice': case 'member_moved': break;
   }
   for (const f of [...listeners]) f(e);
@@ -93,7 +94,7 @@ async function reread() {
   leases.set(new Map(held.items.map((x) => [x.channel, x.holder] as const)));
   streams.set(byId(s.items));
   walls.set(byId(w.items));
-  conferences.set(byId(c.items.map((x) => ({ ...x, members: x.members ?? [] }))));
+  conferences.set(byId(c.items.map((x) => ({ ...x, members: x.members ?? [], waiting: x.waiting ?? [] }))));
   jobs.set(byId(j.items));
   system.set(sys);
   // newest first from the gateway, newest last here; what was said here before the break stays only if the gateway has nothing

@@ -3,6 +3,8 @@ import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
 import { broadcast } from './broadcast';
+import { guests } from './guests';
+import { plans } from './plans';
 import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
@@ -11,4 +13,4 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...broadcast, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const en: Record<Key, string> = { ...shell, ...watch, ...confer, ...broadcast, ...guests, ...plans, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };

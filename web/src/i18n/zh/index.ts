@@ -3,6 +3,8 @@ import { shell } from './shell';
 import { watch } from './watch';
 import { confer } from './confer';
 import { broadcast } from './broadcast';
+import { guests } from './guests';
+import { plans } from './plans';
 import { messages } from './messages';
 import { replay } from './replay';
 import { calls } from './calls';
@@ -11,6 +13,6 @@ import { alarms } from './alarms';
 import { devices } from './devices';
 import { admin } from './admin';
 
-export const pages = { shell, watch, confer, broadcast, messages, replay, calls, phone, alarms, devices, admin };
-export const zh = { ...shell, ...watch, ...confer, ...broadcast, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
+export const pages = { shell, watch, confer, broadcast, guests, plans, messages, replay, calls, phone, alarms, devices, admin };
+export const zh = { ...shell, ...watch, ...confer, ...broadcast, ...guests, ...plans, ...messages, ...replay, ...calls, ...phone, ...alarms, ...devices, ...admin };
 export type Key = keyof typeof zh;

@@ -18,8 +18,10 @@ import { AddPanel } from './AddPanel';
 import { MessagePane } from '../messages/MessagePane';
 import { FloorBar } from './FloorBar';
 import { Hands } from './Hands';
+import { LobbyBar } from './LobbyBar';
 import { Members } from './Members';
 import { PatchBoard } from './PatchBoard';
+import { Templates } from './Templates';
 
 /** Whether the messages stand beside the conference, as this browser had it last. */
 const PANE = 'skybridge.conferMessages';
@@ -34,7 +36,8 @@ export function Confer({ id }: { id: string }) {
   const list = [...all.values()].sort((a, b) => (a.started_at ?? '').localeCompare(b.started_at ?? ''));
   const c = all.get(id) ?? (joined ? all.get(joined) : undefined) ?? list[0];
   const [creating, setCreating] = useState(false);
-  const board = id === 'patches';
+  const plans = id === 'templates';
+  const board = id === 'patches' || plans;
   const steers = useSteers(c);
   const [writing, setWriting] = useState(paneWasOpen);
   const toggle = () => { const next = !writing; try { localStorage.setItem(PANE, next ? 'open' : ''); } catch { /* storage forbidden */ } setWriting(next); };
@@ -51,19 +54,19 @@ export function Confer({ id }: { id: string }) {
   return (
     <div className={`page confer ${board ? 'confer-board' : c && writing ? 'confer-wide' : ''}`}>
       <aside className="side side-left">
-        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="patch" testId="patch-board" pressed={board} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(board ? '/confer' : '/confer/patches')} />}<Button icon="megaphone" testId="broadcast-open" title={t('bc.title')} aria-label={t('bc.title')} onClick={() => go('/confer/broadcast')} />{operator && <Button icon="plus" testId="conference-new" onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
+        <div className="side-head"><h2>{t('conf.list')}</h2>{operator && <Button icon="wait" testId="templates-open" pressed={plans} title={t('tpl.title')} aria-label={t('tpl.title')} onClick={() => go(plans ? '/confer' : '/confer/templates')} />}{operator && <Button icon="patch" testId="patch-board" pressed={id === 'patches'} title={t('patch.title')} aria-label={t('patch.title')} onClick={() => go(id === 'patches' ? '/confer' : '/confer/patches')} />}<Button icon="megaphone" testId="broadcast-open" title={t('bc.title')} aria-label={t('bc.title')} onClick={() => go('/confer/broadcast')} />{operator && <Button icon="plus" testId="conference-new" title={t('conf.new')} aria-label={t('conf.new')} onClick={() => setCreating(true)}>{t('conf.new')}</Button>}</div>
         {list.length === 0 && <Empty title={conn.state === 'open' ? t('conf.none') : t('loading')} next={conn.state === 'open' ? t(operator ? 'conf.none.next' : 'conf.none.viewer') : undefined} />}
         <ul className="conf-list">
           {list.map((x) => (
             <li key={x.id}><button type="button" aria-current={x.id === c?.id && !board ? 'true' : undefined} data-testid={`conference-${x.id}`} onClick={() => go(`/confer/${encodeURIComponent(x.id)}`)}>
               <b>{x.name}</b>
               <span className="num">{x.number && <span>{t('conf.number', { n: x.number })}</span>}<span>{t('conf.members', { n: x.members.filter((m) => m.kind !== 'patch').length })}</span></span>
-              <span className="conf-flags">{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
+              <span className="conf-flags">{x.waiting.length > 0 && <span className="conf-waits" data-testid={`conference-${x.id}-waits`}><Icon name="wait" />{t('lobby.waiting', { n: x.waiting.length })}</span>}{x.locked && <span><Icon name="lock" />{t('conf.locked')}</span>}{x.recording && <span><span className="rec-dot" aria-hidden />{t('job.recording')}</span>}{joined === x.id && <span className="s-live"><Icon name="check" />{t('conf.joined')}</span>}</span>
             </button></li>
           ))}
         </ul>
       </aside>
-      {board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} writing={writing} onWriting={toggle} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
+      {plans ? <Templates canSteer={operator} /> : board ? <PatchBoard list={list} canSteer={operator} /> : c ? <Room key={c.id} c={c} writing={writing} onWriting={toggle} /> : <main className="centre"><Empty title={t('conf.pick')} next={t(operator ? 'conf.none.next' : 'conf.none.viewer')} /></main>}
       {c && writing && !board && (
         <aside className="confer-msgs" data-testid="conference-messages" aria-label={t('msg.title')}>
           <div className="side-head"><h2>{t('msg.title')}</h2><Button look="quiet" icon="close" title={t('msg.hide')} aria-label={t('msg.hide')} onClick={toggle} /></div>
@@ -102,6 +105,7 @@ function Room({ c, writing, onWriting }: { c: Conference; writing: boolean; onWr
         {admin && <Button look="danger" icon="hangup" testId="conference-end" onClick={async () => { if (await confirmOrder(t('conf.end.ask'), t('conf.end.text', { name: c.name, n: c.members.length }), t('conf.end'))) void act(api.endConference(c.id)); }}>{t('conf.end')}</Button>}
       </div>
       {c.floor && <FloorBar c={c} floor={c.floor} canSteer={steers} />}
+      <LobbyBar c={c} canSteer={steers} />
       <Hands c={c} canSteer={steers} />
       <div className="room"><MainPicture c={c} canTake={steers} /><Members c={c} canSteer={steers} /></div>
     </main>

@@ -21,7 +21,8 @@ export function MainPicture({ c, canTake }: { c: Conference; canTake: boolean })
   const view = useStore(player.view);
   const source = c.picture.source;
   const stream = useStore(streams, (m) => (source ? m.get(source) ?? null : null));
-  const channel = useChannel(source);
+  // Members' own pictures are no channels.
+  const channel = useChannel(source && !/^(browser|phone):/.test(source) ? source : null);
   const member = c.members.find((m) => m.stream === source);
   const name = member?.name || channel?.channel.name || stream?.name || source || '';
   const now = useNow();

@@ -66,8 +66,9 @@ const Card = memo(function Card({ conference, m, canSteer, shown }: { conference
           {waiting ? <><Icon name="wait" />{t(`member.${m.state}`)}</> : m.muted ? <><Icon name="micOff" />{t('member.muted')}</> : loud ? <><Icon name="sound" />{t('member.talking')}</> : t('member.quiet')}
         </span>
       </header>
-      {(m.role !== 'speaker' || m.hand_at || m.side_room || m.whispers_to) && (
+      {(m.role !== 'speaker' || m.guest || m.hand_at || m.side_room || m.whispers_to) && (
         <p className="card-aside">
+          {m.guest && <span className="tag"><Icon name="link" />{t('member.guest')}</span>}
           {m.role !== 'speaker' && <span className="tag" data-testid={`member-${m.id}-role`}>{m.role === 'chair' && <Icon name="star" />}{t(`role.${m.role}`)}</span>}
           {m.hand_at && <span className="tag hand-tag"><Icon name="hand" />{t('hand.is')}</span>}
           {m.side_room && <span className="tag" data-testid={`member-${m.id}-side`}><Icon name="patch" />{m.side_room}</span>}
