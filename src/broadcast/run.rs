@@ -20,6 +20,9 @@ use super::view::{BroadcastView, TargetView, counts};
 use crate::api::Shared;
 
 const TICK: Duration = Duration::from_millis(20);
+/// What is caught up with behind a stall. Longer ones delay the rest: a jitter buffer throws away what comes in one heap, and with it
+/// words.
+const CATCH_UP: Duration = Duration::from_millis(60);
 /// A leg that stands and takes no sound for so long takes none.
 const DEAF: Duration = Duration::from_secs(10);
 /// What a target may take longer than the sound is: who keeps us on hold beyond that does not listen.
@@ -189,7 +192,7 @@ async fn attempt(
     let caller = Caller { room: &run.id, number: &run.number, name: &run.name };
     let mut leg = TargetLeg::start(app, to, &seat, listen.clone(), &caller);
     let mut player: Option<Player> = None;
-    let mut ticks = tokio::time::interval(TICK);
+    let mut next = tokio::time::Instant::now();
     loop {
         let due = target.due();
         let happened = tokio::select! {
@@ -212,7 +215,7 @@ async fn attempt(
                         None => match Player::open(&app.hub, &listen, &run.name, codec) {
                             Some(opened) => {
                                 player = Some(opened);
-                                ticks.reset_immediately();
+                                next = tokio::time::Instant::now();
                                 Some(Happened::OnAir)
                             }
                             None => Some(Happened::Failed(faults::nobody_listens())),
@@ -237,10 +240,14 @@ async fn attempt(
                 News::Failed(fault) => Some(Happened::Failed(fault)),
                 News::Left => Some(Happened::Left),
             },
-            _ = ticks.tick(), if player.is_some() => match (&mut player, &run.voice) {
-                (Some(player), Voice::Made(sound)) => player.tick(sound),
-                _ => None,
-            },
+            () = tokio::time::sleep_until(next), if player.is_some() => {
+                let now = tokio::time::Instant::now();
+                next = if now > next + CATCH_UP { now } else { next } + TICK;
+                match (&mut player, &run.voice) {
+                    (Some(player), Voice::Made(sound)) => player.tick(sound),
+                    _ => None,
+                }
+            }
             () = sleep_until(due) => None,
         };
         if app.shutdown.is_cancelled() {

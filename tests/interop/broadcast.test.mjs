@@ -32,26 +32,36 @@ async function broadcast(api, order) {
 
 const result = (view) => Object.fromEntries(view.targets.map((t) => [t.to, t]));
 
-/** The chime, then the text whole, so often; nothing of another text. */
-function heardWhole(who, heard, said, other, rounds) {
-  let rest = heard, scores = [], from = 0;
-  for (let n = 0; n < rounds; n++) {
-    // Only this round: another one may be as like it.
-    const found = likeness(said, cut(rest, 0, seconds(said) + 6));
+const PIECE = 2.4;
+/** How like each stretch of a text is to what was heard, one behind the other from `at` on: pauses between them may be longer, words may not be missing. */
+function pieces(said, heard, at) {
+  const length = Math.min(PIECE, seconds(said)), scores = [];
+  const begin = at + likeness(cut(said, 0, length), cut(heard, at, at + length + 6)).at;
+  let expected = begin;
+  for (let from = 0; from < seconds(said) - 0.1;) {
+    // The last one reaches to the last word.
+    const start = Math.min(from, seconds(said) - length), low = Math.max(0, expected - (from - start) - 0.3);
+    const found = likeness(cut(said, start, start + length), cut(heard, low, low + length + 1.5));
     scores.push(found.score);
-    const words = cut(rest, found.at, found.at + seconds(said));
-    const first = likeness(cut(said, 0, 2), cut(rest, found.at - 0.3, found.at + 2.3)).score;
-    const last = likeness(cut(said, seconds(said) - 2), cut(rest, found.at + seconds(said) - 2.3, found.at + seconds(said) + 0.3)).score;
-    const chime = CHIME.map((hz) => toneLevel(cut(rest, found.at - 1.6, found.at - 0.2), hz));
-    say(`${who}, round ${n + 1}: like the text ${found.score.toFixed(2)} (first words ${first.toFixed(2)}, last ${last.toFixed(2)}) at ${(from + found.at).toFixed(1)} s, chime ${chime.map((c) => c.toFixed(2))}`);
-    assert.ok(found.score > 0.7 && first > 0.7 && last > 0.7, `${who} heard the whole text: ${found.score} ${first} ${last}`);
-    assert.ok(chime.every((c) => c > 0.02), `${who} heard the chime before it: ${chime}`);
-    assert.ok(seconds(words) > seconds(said) - 0.1);
-    from += found.at + seconds(said);
-    rest = cut(rest, found.at + seconds(said));
+    expected = low + found.at + length;
+    from = start + length;
   }
-  const wrong = likeness(other, heard).score;
-  assert.ok(wrong < Math.min(...scores) - 0.15, `${who}: another text is less like it: ${wrong} against ${scores}`);
+  return { scores, begin, end: expected };
+}
+const mean = (all) => all.reduce((sum, x) => sum + x, 0) / all.length;
+
+/** The chime, then the text whole, so often; and not another text. */
+function heardWhole(who, heard, said, other, rounds) {
+  for (let n = 0, at = 0; n < rounds; n++) {
+    const right = pieces(said, heard, at), wrong = pieces(other, heard, at);
+    // A stall of the machine may have moved it away from the text.
+    const chime = CHIME.map((hz) => toneLevel(cut(heard, Math.max(0, right.begin - 2.6), right.begin - 0.2), hz));
+    say(`${who}, round ${n + 1} from ${right.begin.toFixed(1)} s: like the text ${right.scores.map((x) => x.toFixed(2)).join(' ')}; like another one ${mean(wrong.scores).toFixed(2)}; chime ${chime.map((c) => c.toFixed(2)).join(' ')}`);
+    assert.ok(right.scores.every((x) => x > 0.6) && mean(right.scores) > 0.8, `${who} heard the whole text: ${right.scores}`);
+    assert.ok(mean(wrong.scores) < mean(right.scores) - 0.25, `${who}: another text is less like it: ${wrong.scores}`);
+    assert.ok(chime.every((c) => c > 0.02), `${who} heard the chime before it: ${chime}`);
+    at = right.end;
+  }
 }
 
 test('a text is heard whole by all who answer, whenever they do, and each result is the truth', { timeout: 150_000 }, async (t) => {
@@ -116,8 +126,6 @@ test('a text is heard whole by all who answer, whenever they do, and each result
   for (const row of [['broadcast', 'asked_again'], ['broadcast', 'ok'], ['broadcast_ended', 'done']]) assert.ok(rows.some((r) => r[0] === row[0] && r[1] === row[1]), `${row} in ${JSON.stringify(rows)}`);
   const metrics = await (await fetch(`${gateway.base}/metrics`)).text();
   assert.match(metrics, /skybridge_broadcast_targets_total\{result="said"\} 3/);
-  const invite = [...phones['8001'].process.out, ...phones['8001'].process.err].join('\n');
-  say(invite.includes('Answer-Mode') ? 'the phone showed our headers' : 'the phone does not print headers');
   // Rights.
   const viewer = await gateway.account('looker', 'viewer');
   assert.equal((await viewer.refused('POST', '/broadcasts', { order: { source: { kind: 'live' }, targets: [{ to: '8001' }] } })).status, 403);
@@ -318,12 +326,12 @@ test('the page: a text is written, heard first, sent, and said again to who miss
   await board('stopped');
   await until('the results are there', async () => { const r = await rows(); return r['8001'] === 'said' && r['8002'] === 'partly' && r[GB(CAMERA)] === 'said'; }, 5);
   await field.next('talk_bye', CAMERA, 5);
-  await wait(300);
-  const pole = readWav(heardByCamera);
-  const poleLevel = toneLevel(seconds(pole) > before + 1 ? cut(pole, before) : pole, VOICE);
+  // It writes each talk anew, or behind the one before.
+  const ofPole = () => { const pole = readWav(heardByCamera); return toneLevel(seconds(pole) > before + 1 ? cut(pole, before) : pole, VOICE); };
+  const poleLevel = await until('the pole heard it', () => ofPole() > 0.02 && ofPole(), 5);
   const lateLevel = toneLevel(phones['8002'].heard(), VOICE);
   say(`the pole heard it at ${poleLevel.toFixed(3)}, the late one at ${lateLevel.toFixed(3)}`);
-  assert.ok(poleLevel > 0.02 && lateLevel > 0.02);
+  assert.ok(lateLevel > 0.02);
   assert.deepEqual(browser.troubles.filter((e) => !(/409/.test(e) && /\/broadcasts/.test(e))), [], 'no errors on the console');
 });
 
