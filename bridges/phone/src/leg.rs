@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::picture::{Intake, Picture};
 use crate::reception::Reception;
 use crate::security::{KeyError, Security};
-use crate::sounds::{KeyEar, Rate, codecs, offerable, offered, offered_sound};
+use crate::sounds::{KeyEar, Rate, announced, codecs, offerable, offered, offered_sound};
 
 /// The clock before a codec is agreed.
 const CLOCK: u32 = 8000;
@@ -293,17 +293,17 @@ impl Leg {
         (sdp, text)
     }
 
-    /// Our offer of sound alone. None: there was no picture in the last one.
-    pub fn offer_sound(&mut self) -> Option<(Sdp, String)> {
-        self.local.video_port.take()?;
-        Some(self.offer_of(&offered_sound(self.codec())))
+    /// Our first offer for one that is only spoken to.
+    pub fn offer_announcement(&mut self) -> (Sdp, String) {
+        self.local.video_port = None;
+        self.offer_of(&announced(self.codec()))
     }
 
     /// Our next offer for one who found no format in the last one: sound without a picture, then with each framing of AMR, which no
     /// longer fits into a datagram. None: there is nothing more to offer.
     pub fn offer_next(&mut self) -> Option<(Sdp, String)> {
-        if let Some(sound) = self.offer_sound() {
-            return Some(sound);
+        if self.local.video_port.take().is_some() {
+            return Some(self.offer_of(&offered_sound(self.codec())));
         }
         let fresh = !std::mem::replace(&mut self.all_framings, true);
         fresh.then(|| self.offer_of(&codecs(self.codec())))

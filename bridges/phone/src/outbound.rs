@@ -123,13 +123,7 @@ async fn ring(
 ) -> Result<(Call, Leg, Response), End> {
     let Some(first) = callee.reaches.first() else { return Err(End::fault(Reason::NotRegistered)) };
     let mut leg = open_leg(shared, &first.target, &seat.member.0, &callee.party.name).map_err(End::fault)?;
-    let (mut offer, mut text) = leg.offer();
-    if seat.announces
-        && let Some(sound) = leg.offer_sound()
-    {
-        // A loudspeaker has no screen.
-        (offer, text) = sound;
-    }
+    let (mut offer, mut text) = if seat.announces { leg.offer_announcement() } else { leg.offer() };
     let caller = CallParty::new(&seat.number, &seat.name);
     let ring = Ring {
         caller: &caller,

@@ -37,6 +37,13 @@ pub(crate) fn offered(first: Codec) -> Vec<PhoneCodec> {
     offered_sound(first).into_iter().chain(PhoneCodec::pictures()).collect()
 }
 
+/// The codecs for one that is only spoken to: what loudspeakers and phones know. The header lines that make it answer by itself
+/// need the room of the others in a datagram.
+pub(crate) fn announced(first: Codec) -> Vec<PhoneCodec> {
+    let known = [Codec::G722, Codec::G711A, Codec::G711U, Codec::Opus];
+    codecs(first).into_iter().filter(|c| c.codec == first || known.contains(&c.codec)).collect()
+}
+
 /// All that an offer of ours may have held.
 pub(crate) fn offerable(first: Codec) -> Vec<PhoneCodec> {
     codecs(first).into_iter().chain(PhoneCodec::pictures()).collect()
@@ -217,5 +224,15 @@ mod tests {
         assert_eq!((m.codec, m.payload_type, m.receive_payload_type), (Codec::AmrWb, 99, 113), "bandwidth-efficient");
         let events = m.receive_telephone_event.unwrap().to_string();
         assert!(ours.to_string().contains(&format!("a=rtpmap:{events} telephone-event/16000")), "{ours}");
+    }
+
+    /// What makes a phone answer by itself takes no more room than the codecs that are left out for it.
+    #[test]
+    fn an_announcement_fits_into_a_datagram() {
+        let local = LocalMedia::audio("192.168.100.200".parse().unwrap(), 30_000);
+        let length = |codecs: &[PhoneCodec]| phone_offer(&local, codecs).to_string().len();
+        let lines: usize = crate::Config::default().auto_answer.iter().map(|l| l.len() + 2).sum();
+        let (sound, announcement) = (length(&offered_sound(Codec::G711A)), length(&announced(Codec::G711A)));
+        assert!(announcement + lines <= sound, "{announcement} and {lines}, {sound}");
     }
 }
