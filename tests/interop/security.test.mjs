@@ -21,9 +21,18 @@ test('nothing without a token; roles; the one-time password; audit; withdrawn ri
   const openapi = await (await anonymous.raw('GET', '/api/v1/openapi.json')).json();
   const routes = Object.entries(openapi.paths).flatMap(([path, methods]) => Object.keys(methods).filter((m) => /^(get|put|post|patch|delete)$/.test(m)).map((m) => [m.toUpperCase(), path.replace(/\{[^}]+\}/g, 'x')]));
   assert.ok(routes.length > 45, `${routes.length} routes`);
+  // The doors: a password, or the token of a guest's link, is what they ask for themselves.
+  const doors = { 'POST /api/v1/session': 401, 'POST /api/v1/guest/link': 404, 'POST /api/v1/guest/session': 404 };
+  for (const [door, status] of Object.entries(doors)) {
+    assert.ok(routes.some(([method, path]) => `${method} ${path}` === door), door);
+    const [method, path] = door.split(' ');
+    const key = path.includes('guest') ? { token: 'made-up', ...(path.endsWith('session') ? { name: 'A guest' } : {}) } : { name: 'nobody', password: 'made-up-word' };
+    const answer = await anonymous.raw(method, path, JSON.stringify(key), { 'content-type': 'application/json' });
+    assert.equal(answer.status, status, `${door} with a made-up key: ${await answer.text()}`);
+  }
   const open = [];
   for (const [method, path] of routes) {
-    if (method === 'POST' && path === '/api/v1/session') continue;
+    if (`${method} ${path}` in doors) continue;
     for (const headers of [{}, { authorization: 'Bearer made-up-token' }, { cookie: 'skybridge_session=made-up' }]) {
       const body = ['POST', 'PUT', 'PATCH'].includes(method) ? '{}' : undefined;
       const answer = await anonymous.raw(method, path, body, { ...headers, ...(body ? { 'content-type': 'application/json' } : {}) });

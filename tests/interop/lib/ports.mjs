@@ -2,9 +2,11 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 
-const LOW = 20_000, HIGH = 31_500;
-// Single ports lie apart from long rows: scattered among them they would leave no room for a row after a few gateways.
-const ROWS_END = 28_400, ROW = 100;
+// Single ports lie apart from long rows: scattered among them they would leave no room for a row after a few gateways. Each of the
+// lanes of run.mjs has its part of both.
+const LANES = Math.max(1, Math.min(4, Number(process.env.LANES ?? 2) || 1)), LANE = Number(process.env.LANE ?? 0) % LANES;
+const part = (low, high) => { const size = 2 * Math.floor((high - low) / LANES / 2); return [low + LANE * size, low + (LANE + 1) * size]; };
+const [ROWS, ROWS_END] = part(20_000, 28_400), [SINGLES, HIGH] = part(28_400, 31_500), ROW = 100;
 
 const tcpFree = (port) => new Promise((done) => {
   const server = net.createServer();
@@ -22,8 +24,8 @@ const given = new Set();
 export async function freePorts(count = 1) {
   for (let tries = 0; tries < 200; tries++) {
     const port = count >= ROW
-      ? LOW + count * Math.floor(Math.random() * ((ROWS_END - LOW) / count))
-      : ROWS_END + 2 * Math.floor(Math.random() * ((HIGH - ROWS_END - count) / 2));
+      ? ROWS + count * Math.floor(Math.random() * Math.floor((ROWS_END - ROWS) / count))
+      : SINGLES + 2 * Math.floor(Math.random() * Math.floor((HIGH - SINGLES - count) / 2));
     const all = Array.from({ length: count }, (_, n) => port + n);
     if (all.some((p) => given.has(p))) continue;
     if (!(await tcpFree(port)) || !(await udpFree(port))) continue;
