@@ -349,7 +349,9 @@ test('a radio group behind its gateway is keyed, and hears the text', { timeout:
   await until('the key is let go', () => field.of('radio_unkeyed').some((e) => e.by === 'hall'), 5);
   await wait(500);
   const heard = readWav(air);
-  const [first, last] = [likeness(cut(said, 0, 2), heard), likeness(cut(said, seconds(said) - 2), heard)];
-  say(`on the air ${seconds(heard).toFixed(1)} s in ${field.of('radio_unkeyed').length} transmissions: first words ${first.score.toFixed(2)} at ${first.at.toFixed(1)} s, last ${last.score.toFixed(2)} at ${last.at.toFixed(1)} s`);
-  assert.ok(first.score > 0.7 && last.score > 0.7 && last.at > first.at + seconds(said) / 2, 'from the first to the last word');
+  const first = likeness(cut(said, 0, 2), heard);
+  // Behind the first ones: words of two seconds are like others too.
+  const behind = first.at + seconds(said) / 2, last = likeness(cut(said, seconds(said) - 2), cut(heard, behind));
+  say(`on the air ${seconds(heard).toFixed(1)} s in ${field.of('radio_unkeyed').length} transmissions: first words ${first.score.toFixed(2)} at ${first.at.toFixed(1)} s, last ${last.score.toFixed(2)} at ${(behind + last.at).toFixed(1)} s`);
+  assert.ok(first.score > 0.7 && last.score > 0.7, 'from the first to the last word');
 });
