@@ -40,7 +40,7 @@ export function Board({ b, onUse }: { b: Broadcast; onUse: (order: BroadcastOrde
       </div>
       {b.source.kind === 'text' && <p className="bc-text" data-testid="broadcast-text">{b.source.text}</p>}
       {live && runs && <Voice b={b} />}
-      {!live && <div className="bc-progress" role="progressbar" aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(done * 100)} aria-label={t(`bc.state.${b.state}`)} data-testid="broadcast-progress"><span style={{ transform: `scaleX(${done})` }} /></div>}
+      {!live && <div className="bc-progress" role="progressbar" aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(done * 100)} aria-label={t(`bc.state.${b.state}`)} data-testid="broadcast-progress"><span style={{ transform: `scaleX(${done})`, '--said': (b.counts.said ?? 0) / Math.max(1, b.targets?.length ?? 0) } as React.CSSProperties} /></div>}
       <div className="bc-counts" role="group" aria-label={t('calls.state')}>
         <Button look="quiet" pressed={!only} onClick={() => setOnly(null)}>{t('bc.all')} <b className="num">{all.length}</b></Button>
         {ORDER.filter((s) => counts.has(s)).map((s) => <Button key={s} look="quiet" testId={`broadcast-count-${s}`} pressed={only === s} onClick={() => setOnly(only === s ? null : s)}><span className={CLASS[s]}><span className="shape" aria-hidden>{SHAPE[s]}</span>{t(`bc.t.${s}`)} <b className="num">{counts.get(s)}</b></span></Button>)}

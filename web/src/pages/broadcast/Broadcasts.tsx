@@ -40,7 +40,7 @@ export default function Broadcasts({ id }: { id: string }) {
           <li key={b.id}><button type="button" aria-current={b.id === open ? 'true' : undefined} data-testid={`broadcast-${b.id}`} data-state={b.state} onClick={() => go(`/confer/broadcast/${b.id}`)}>
             <b>{b.name}</b>
             <span className="num"><span>{dateTime(b.started_at)}</span></span>
-            <span className="conf-flags"><span className={CLASS[b.state]}><span className="shape" aria-hidden>{SHAPE[b.state]}</span>{t(`bc.state.${b.state}`)}</span><span className="num">{t('bc.of', { n: b.counts.said ?? 0, of })}</span></span>
+            <span className="conf-flags"><span className={b.state === 'done' && (b.counts.said ?? 0) < of ? 's-stalled' : CLASS[b.state]}><span className="shape" aria-hidden>{b.state === 'done' && (b.counts.said ?? 0) < of ? '▲' : SHAPE[b.state]}</span>{t(`bc.state.${b.state}`)}</span><span className="num">{t('bc.of', { n: b.counts.said ?? 0, of })}</span></span>
           </button></li>
         ); })}</ul>
       </aside>
